@@ -1,0 +1,34 @@
+"""A role's state as the status file, SIGUSR2 and ``Log`` show it. Plain facts, no formatting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovpn6.model.addresses import IPAddress, IPNetwork, Path
+from ovpn6.model.names import Instant, PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One connected peer. ``connected`` is on the role's clock; addresses None when not given."""
+
+    peer: PeerId
+    common_name: str
+    username: str
+    path: Path
+    ipv4: IPAddress | None
+    ipv6: IPAddress | None
+    cipher: str
+    connected: Instant
+    routes: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """A whole role. ``counts`` holds drops and refusals by reason; ``state`` uses the words of
+    OpenVPN's management interface (``CONNECTING`` ... ``CONNECTED``, ``RECONNECTING``)."""
+
+    is_server: bool
+    state: str
+    peers: tuple[PeerStatus, ...]
+    counts: dict[str, int]
