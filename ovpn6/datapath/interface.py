@@ -14,6 +14,7 @@ from typing import Protocol
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.flow import (
     ControlReceived,
+    DeviceLost,
     FloatConflict,
     KeyConfirmed,
     KeyWornOut,
@@ -40,6 +41,7 @@ Report = (
     | PeerExited
     | KeyWornOut
     | KeyConfirmed
+    | DeviceLost
 )
 ReportSink = Callable[[Report], None]
 

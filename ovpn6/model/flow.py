@@ -159,6 +159,13 @@ class KeyConfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceLost:
+    """The tunnel device went away underneath us; the datapath has stopped reading it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SignalReceived:
     """The operator's wish."""
 
@@ -191,6 +198,7 @@ Input = (
     | PeerExited
     | KeyWornOut
     | KeyConfirmed
+    | DeviceLost
     | SignalReceived
     | ActionFailed
 )

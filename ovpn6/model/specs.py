@@ -19,6 +19,8 @@ class Framing(Enum):
     NONE = "none"
     STUB = "stub"
     """One byte 0xFA first, the peer's ``comp-lzo no``; a really compressed packet is dropped."""
+    STUB_SWAP = "stub-swap"
+    """Its first byte moved to the end and 0xFB in its place: the peer's ``compress stub``."""
     STUB_V2 = "stub-v2"
     """As NONE; a payload that begins with 0x50 is escaped by 0x50 0x00, which IP never needs."""
 
