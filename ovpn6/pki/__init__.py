@@ -1,0 +1,1 @@
+"""Certificates and keys, so that a tunnel needs no other tool."""
