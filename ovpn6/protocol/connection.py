@@ -1,16 +1,52 @@
-"""CONTRACT SKELETON, being implemented. One peer's control channel: session and keys. PURE."""
+"""One peer's control channel, from first packet to last: session, key ids, wrapping. PURE.
+
+A connection is one session (one pair of session ids) and at most two negotiations: the newest
+and the one before, which lives on until its transition window is over. Bytes and time go in, events
+come out, in order. Source: OpenVPN wire protocol, "Control channel"; OpenVPN ``ssl.c``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ovpn6.model.names import Instant, KeyId, SessionId, Transport
+from ovpn6.model.errors import PeerError, UsageError
+from ovpn6.model.names import Instant, KeyId, MessageId, SessionId, Transport
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import KeyMaterial
+from ovpn6.protocol import events
 from ovpn6.protocol.events import Event
+from ovpn6.protocol.key_derivation import (
+    EKM_DATA_LABEL,
+    EKM_DYNAMIC_TLS_CRYPT_LABEL,
+    KEY_BLOCK_SIZE,
+    KeySource,
+    key_block_from_prf,
+    key_material,
+)
+from ovpn6.protocol.key_exchange import KeyMethod2
+from ovpn6.protocol.negotiation import Negotiation, NegotiationPlan, State
+from ovpn6.protocol.negotiation_rules import parse_peer_info
+from ovpn6.protocol.packets import (
+    CARRY_CLIENT_KEY,
+    CLIENT_RESETS,
+    HEADER_SIZE,
+    MAX_ACKS_IN_ACK,
+    MAX_ACKS_IN_CONTROL,
+    ControlPacket,
+    Opcode,
+    decode_control,
+    decode_first_byte,
+)
 from ovpn6.protocol.tls import TlsFactory
-from ovpn6.protocol.wrapping import Wrapper
+from ovpn6.protocol.tls_crypt_v2 import split_client_key
+from ovpn6.protocol.wrapping import Wrapper, dynamic_wrapper
+
+_OUTER_HEADERS = 48
+"""IPv6 and UDP. ``tls_mtu`` bounds the outer packet, and IPv6 is the larger."""
+_BODY_OVERHEAD = 1 + 4 * MAX_ACKS_IN_CONTROL + 8 + 4
+_SMALLEST_PAYLOAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +66,7 @@ class ConnectionSettings:
     options: str
     """Our OCC options string (``negotiation_rules.options_string``)."""
     peer_info: str = ""
-    """Our peer-info, lines ended by newline (``negotiation_rules.peer_info``)."""
+    """Our peer-info, lines ended by newline (``negotiation_rules.client_peer_info``)."""
     tls_timeout: float = 2.0
     hand_window: float = 60.0
     tran_window: float = 3600.0
@@ -43,7 +79,7 @@ class ConnectionSettings:
 
 
 class Connection:
-    """One peer's control channel from the first packet to the last."""
+    """One peer's control channel. Begin with exactly one of ``initiate`` and ``accept``."""
 
     def __init__(
         self,
@@ -51,64 +87,375 @@ class Connection:
         wrapper: Wrapper,
         tls: TlsFactory,
         entropy: Callable[[int], bytes],
-    ) -> None: ...
+    ) -> None:
+        self._settings = settings
+        self._wrapper = wrapper
+        self._renegotiation_wrapper: Wrapper | None = None
+        self._tls = tls
+        self._entropy = entropy
+        self._local = SessionId(b"")
+        self._remote: SessionId | None = None
+        self._credentials = Credentials()
+        self._newest: Negotiation | None = None
+        self._older: Negotiation | None = None
+        self._reneg_sec = settings.reneg_sec
+        self._waiting_texts: list[str] = []
 
-    # how it begins: exactly one of these two
+    # --- how it begins -------------------------------------------------------------------------
 
     def initiate(self, now: Instant, credentials: Credentials) -> list[Event]:
         """Client: send the hard reset."""
+        self._credentials = credentials
+        self._local = SessionId(self._entropy(8))
+        reset = (
+            Opcode.CONTROL_HARD_RESET_CLIENT_V3
+            if self._settings.wrapped_client_key
+            else Opcode.CONTROL_HARD_RESET_CLIENT_V2
+        )
+        self._newest = self._negotiation(KeyId(0), reset, 0, now)
+        return self._flush(now)
 
     def accept(
         self, local: SessionId, remote: SessionId, datagram: bytes, now: Instant
     ) -> list[Event]:
-        """Server: take over after the acceptor, with the third packet as ``datagram``."""
+        """Server: take over from the acceptor with the datagram that it accepted.
 
-    # what happens
+        That is the third packet of the handshake; or a client's hard reset where the acceptor did
+        not ask for the round trip first.
+        """
+        if not datagram:
+            raise PeerError("empty datagram")
+        opcode, _ = decode_first_byte(datagram[0])
+        begins = opcode in CLIENT_RESETS
+        self._local, self._remote = local, remote
+        reset = Opcode.CONTROL_HARD_RESET_SERVER_V2 if begins else None
+        self._newest = self._negotiation(KeyId(0), reset, 0 if begins else 1, now)
+        return self.receive(datagram, now)
+
+    # --- what happens --------------------------------------------------------------------------
 
     def receive(self, datagram: bytes, now: Instant) -> list[Event]:
         """A control datagram of this connection. Raises ``PeerError`` when it is to be counted and
-        dropped (bad wrap, replay, wrong session): nothing has changed then."""
+        dropped (bad wrap, replay, wrong session, wrong key id): nothing has changed then."""
+        packet = self._open(datagram, now)
+        self._check_session(packet)
+        negotiation = self._negotiation_for(packet)
+        happened: list[Event] = []
+        if negotiation is None:
+            happened += self._begin_renegotiation(packet.key_id, now, by_peer=True)
+            negotiation = self._must_newest()
+        if packet.message_id is not None:
+            negotiation.receive(packet.opcode, packet.message_id, packet.payload, now)
+        if self._remote is None:
+            self._remote = packet.session_id
+        negotiation.acknowledge(packet.acks, now)
+        return happened + self._flush(now)
 
     def tick(self, now: Instant) -> list[Event]:
-        """Do what is due: resend, start renegotiation, expire keys, give up."""
+        """Do what is due: resend, begin a renegotiation, expire keys, give up."""
+        happened: list[Event] = []
+        newest = self._newest
+        if newest is None:
+            return happened
+        if newest.unfinished and now >= newest.plan.deadline:
+            newest.fail(_timed_out(self._settings.hand_window), now)
+        if self._older is not None and _has_passed(self._older.expires_at, now):
+            happened.append(events.KeyExpired(self._older.plan.key_id))
+            self._older = None
+            if not newest.established:
+                happened.append(
+                    events.NegotiationFailed(newest.plan.key_id, "no key is left", fatal=True)
+                )
+        if _has_passed(self._renegotiation_due(), now):
+            happened += self.renegotiate(now)
+        return happened + self._flush(now)
 
     def next_deadline(self) -> Instant | None:
         """When :meth:`tick` is wanted next."""
+        moments = [self._renegotiation_due()]
+        moments += [n.next_deadline() for n in (self._newest, self._older) if n is not None]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def send_message(self, text: str, now: Instant) -> list[Event]:
-        """Send a control message (NUL is added) on the newest established negotiation."""
+        """Send a control message; while keys are being exchanged it waits for the end of that."""
+        newest = self._must_newest()
+        if newest.established:
+            newest.write(text, now)
+        elif newest.state is State.FAILED and self._older is not None:
+            self._older.write(text, now)
+        else:
+            self._waiting_texts.append(text)
+        return self._flush(now)
 
     def renegotiate(self, now: Instant) -> list[Event]:
         """Begin a renegotiation now; nothing when one is under way."""
+        newest = self._must_newest()
+        if newest.state is not State.ACKNOWLEDGED:
+            return []
+        started = self._begin_renegotiation(_next_key_id(newest.plan.key_id), now, by_peer=False)
+        return started + self._flush(now)
 
-    # what a role decides
+    # --- what a role decides -------------------------------------------------------------------
 
     def set_credentials(self, credentials: Credentials) -> None:
         """Replace what the next key exchange sends (an auth token)."""
+        self._credentials = credentials
 
     def derive_keys(self, key_id: KeyId, cipher: str, *, use_ekm: bool) -> KeyMaterial:
-        """The data keys of an exchanged negotiation."""
+        """The data keys of an exchanged negotiation. Raises ``UsageError`` before ``Exchanged``."""
+        negotiation = self._established(key_id)
+        if use_ekm:
+            block = negotiation.tls.export(EKM_DATA_LABEL, KEY_BLOCK_SIZE)
+        else:
+            block = self._block_from_prf(negotiation)
+        return key_material(block, key_id, cipher, is_server=self._settings.is_server)
 
     def enable_dynamic_tls_crypt(self) -> None:
         """Key ids above 0 are wrapped by a key from the first negotiation's exporter."""
+        if self._renegotiation_wrapper is not None:
+            return
+        first = self._established(KeyId(0))
+        self._renegotiation_wrapper = dynamic_wrapper(
+            first.tls.export(EKM_DYNAMIC_TLS_CRYPT_LABEL, KEY_BLOCK_SIZE),
+            self._wrapper.static_key,
+            is_server=self._settings.is_server,
+            wall_offset=self._settings.wall_offset,
+            strict_order=self._settings.transport is Transport.TCP,
+        )
 
-    def set_reneg_sec(self, seconds: float, now: Instant) -> None:
-        """Change when we begin the next renegotiation; 0 never."""
+    def set_reneg_sec(self, seconds: float) -> None:
+        """Change how long after a key exchange we begin the next; 0 never."""
+        self._reneg_sec = seconds
 
     def export(self, key_id: KeyId, label: str, length: int) -> bytes:
         """Keying material of one negotiation."""
+        return self._established(key_id).tls.export(label, length)
 
-    # what is known
-
-    @property
-    def local_session_id(self) -> SessionId: ...
+    # --- what is known -------------------------------------------------------------------------
 
     @property
-    def remote_session_id(self) -> SessionId | None: ...
+    def local_session_id(self) -> SessionId:
+        """Ours."""
+        return self._local
 
     @property
-    def newest_key_id(self) -> KeyId: ...
+    def remote_session_id(self) -> SessionId | None:
+        """The peer's; None while a client has no answer."""
+        return self._remote
+
+    @property
+    def newest_key_id(self) -> KeyId:
+        """Of the newest negotiation, finished or not."""
+        return self._must_newest().plan.key_id
 
     @property
     def unanswered(self) -> bool:
-        """The peer has not answered anything yet (a client's connect attempt)."""
+        """The peer has not answered anything yet."""
+        return self._remote is None
+
+    # --- packets in ----------------------------------------------------------------------------
+
+    def _open(self, datagram: bytes, now: Instant) -> ControlPacket:
+        if not datagram:
+            raise PeerError("empty datagram")
+        opcode, key_id = decode_first_byte(datagram[0])
+        if opcode in CARRY_CLIENT_KEY:
+            datagram, _ = split_client_key(datagram)
+        header, body = self._wrapper_for(key_id).unwrap(datagram, now)
+        return decode_control(header, body)
+
+    def _check_session(self, packet: ControlPacket) -> None:
+        if packet.acks and packet.remote_session_id != self._local:
+            raise PeerError("acknowledgement for another session")
+        if self._remote is None:
+            if packet.opcode is not Opcode.CONTROL_HARD_RESET_SERVER_V2 or not packet.acks:
+                raise PeerError("not an answer to our reset")
+        elif packet.session_id != self._remote:
+            raise PeerError("packet of another session")
+
+    def _negotiation_for(self, packet: ControlPacket) -> Negotiation | None:
+        """The packet's negotiation; None when it begins the next one."""
+        newest = self._must_newest()
+        for negotiation in (newest, self._older):
+            if negotiation is not None and negotiation.plan.key_id == packet.key_id:
+                return negotiation
+        if (
+            packet.opcode is Opcode.CONTROL_SOFT_RESET_V1
+            and packet.message_id == 0
+            and packet.key_id == _next_key_id(newest.plan.key_id)
+            and newest.established
+        ):
+            return None
+        raise PeerError("no negotiation with this key id")
+
+    def _begin_renegotiation(self, key_id: KeyId, now: Instant, *, by_peer: bool) -> list[Event]:
+        newest = self._must_newest()
+        happened: list[Event] = []
+        if self._older is not None:
+            happened.append(events.KeyExpired(self._older.plan.key_id))
+        newest.expires_at = Instant(now + self._settings.tran_window)
+        self._older = newest
+        self._newest = self._negotiation(key_id, Opcode.CONTROL_SOFT_RESET_V1, 0, now)
+        return [*happened, events.RenegotiationStarted(key_id, by_peer)]
+
+    # --- packets and events out ----------------------------------------------------------------
+
+    def _flush(self, now: Instant) -> list[Event]:
+        happened: list[Event] = []
+        newest = self._must_newest()
+        while newest.established and self._waiting_texts:
+            newest.write(self._waiting_texts.pop(0), now)
+        happened += self._news(newest)
+        for negotiation in (self._older, newest):
+            if negotiation is not None:
+                happened += self._packets(negotiation, now)
+                happened += [events.MessageReceived(text) for text in negotiation.messages]
+                negotiation.messages.clear()
+        return happened
+
+    def _news(self, negotiation: Negotiation) -> list[Event]:
+        """What the role has not heard yet of this negotiation, before the packets that follow."""
+        told, negotiation.told = negotiation.told, negotiation.state
+        if told is negotiation.state:
+            return []
+        key_id = negotiation.plan.key_id
+        if negotiation.state is State.FAILED:
+            fatal = self._older is None
+            return [events.NegotiationFailed(key_id, negotiation.failure, fatal)]
+        happened: list[Event] = []
+        if negotiation.established and told not in (State.EXCHANGED, State.ACKNOWLEDGED):
+            happened += [self._hello(negotiation), events.Exchanged(key_id)]
+        if negotiation.state is State.ACKNOWLEDGED:
+            happened.append(events.Acknowledged(key_id))
+        return happened
+
+    def _hello(self, negotiation: Negotiation) -> Event:
+        message = _must(negotiation.peer_message)
+        return events.Hello(
+            key_id=negotiation.plan.key_id,
+            identity=negotiation.tls.identity,
+            options=message.options,
+            username=message.username,
+            password=message.password,
+            peer_info=parse_peer_info(message.peer_info),
+        )
+
+    def _packets(self, negotiation: Negotiation, now: Instant) -> list[Event]:
+        sent: list[Event] = [
+            self._transmit(negotiation, now, packet.opcode, packet.message_id, packet.payload)
+            for packet in negotiation.take_due(now)
+        ]
+        while negotiation.acks.owed:
+            sent.append(self._transmit(negotiation, now, Opcode.ACK_V1))
+        return sent
+
+    def _transmit(
+        self,
+        negotiation: Negotiation,
+        now: Instant,
+        opcode: Opcode,
+        message_id: MessageId | None = None,
+        payload: bytes = b"",
+    ) -> Event:
+        limit = MAX_ACKS_IN_ACK if opcode is Opcode.ACK_V1 else MAX_ACKS_IN_CONTROL
+        # Before the peer's session id is known there is nothing to acknowledge.
+        acks = negotiation.acks.take(limit) if self._remote is not None else ()
+        packet = ControlPacket(
+            opcode=opcode,
+            key_id=negotiation.plan.key_id,
+            session_id=self._local,
+            acks=acks,
+            remote_session_id=self._remote if acks else None,
+            message_id=message_id,
+            payload=payload,
+        )
+        wrapper = self._wrapper_for(packet.key_id)
+        datagram = wrapper.wrap(packet.header(), packet.body(), now)
+        if opcode in CARRY_CLIENT_KEY:
+            datagram += self._settings.wrapped_client_key
+        return events.Transmit(datagram)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _wrapper_for(self, key_id: KeyId) -> Wrapper:
+        if key_id and self._renegotiation_wrapper is not None:
+            return self._renegotiation_wrapper
+        return self._wrapper
+
+    def _negotiation(
+        self, key_id: KeyId, reset: Opcode | None, first_id: int, now: Instant
+    ) -> Negotiation:
+        settings = self._settings
+        overhead = _OUTER_HEADERS + HEADER_SIZE + _BODY_OVERHEAD
+        limit = settings.tls_mtu - overhead - self._wrapper_for(key_id).overhead
+        with_key = limit - len(settings.wrapped_client_key)
+        plan = NegotiationPlan(
+            key_id=key_id,
+            is_server=settings.is_server,
+            reset=reset,
+            first_id=first_id,
+            deadline=Instant(now + settings.hand_window),
+            tls_timeout=settings.tls_timeout,
+            payload_limit=max(limit, _SMALLEST_PAYLOAD),
+            payload_limit_with_key=max(with_key, _SMALLEST_PAYLOAD),
+        )
+        return Negotiation(plan, self._tls(), self._own_message, self._entropy, now)
+
+    def _own_message(self, source: KeySource) -> KeyMethod2:
+        settings = self._settings
+        if settings.is_server:
+            return KeyMethod2(source, settings.options)
+        return KeyMethod2(
+            source,
+            settings.options,
+            self._credentials.username,
+            self._credentials.password,
+            settings.peer_info,
+        )
+
+    def _block_from_prf(self, negotiation: Negotiation) -> bytes:
+        peer = _must(negotiation.peer_message).source
+        own = negotiation.own_source
+        remote = _must(self._remote)
+        if self._settings.is_server:
+            return key_block_from_prf(peer, own, remote, self._local)
+        return key_block_from_prf(own, peer, self._local, remote)
+
+    def _renegotiation_due(self) -> Instant | None:
+        newest = self._newest
+        if not self._reneg_sec or newest is None or newest.state is not State.ACKNOWLEDGED:
+            return None
+        return Instant(_must(newest.established_at) + self._reneg_sec)
+
+    def _established(self, key_id: KeyId) -> Negotiation:
+        for negotiation in (self._newest, self._older):
+            if negotiation is not None and negotiation.plan.key_id == key_id:
+                if negotiation.established:
+                    return negotiation
+                break
+        raise UsageError(f"key id {key_id} is not established")
+
+    def _must_newest(self) -> Negotiation:
+        return _must(self._newest)
+
+
+_T = TypeVar("_T")
+
+
+def _must(value: _T | None) -> _T:
+    if value is None:
+        raise UsageError("the connection has not begun")
+    return value
+
+
+def _next_key_id(key_id: KeyId) -> KeyId:
+    """1 to 7 and around to 1: 0 is only ever a session's first."""
+    return KeyId(key_id % 7 + 1)
+
+
+def _has_passed(moment: Instant | None, now: Instant) -> bool:
+    return moment is not None and now >= moment
+
+
+def _timed_out(hand_window: float) -> str:
+    return f"TLS key negotiation failed to occur within {hand_window:g} seconds"
