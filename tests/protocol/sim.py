@@ -16,7 +16,7 @@ from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.identity import CertificateFacts, PeerIdentity
 from ovpn6.model.names import Instant, LinkId, Transport
 from ovpn6.protocol import events
-from ovpn6.protocol.acceptor import Acceptor, Accepted, Reply, ServerWrapping
+from ovpn6.protocol.acceptor import Accepted, Acceptor, Reply, ServerWrapping
 from ovpn6.protocol.connection import Connection, ConnectionSettings, Credentials
 from ovpn6.protocol.tls import TlsFailed
 from ovpn6.protocol.wrapping import ClientWrapping, PlainWrapper
