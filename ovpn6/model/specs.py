@@ -177,7 +177,9 @@ class ScriptCall:
     executor appends to ``command``: ``arguments``, then the path of a temporary file that holds
     ``secret_input`` (via-file), then that of an empty one when ``returns_config``. ``deferrable``:
     exit code 2 means the answer comes through ``auth_control_file`` or
-    ``client_connect_deferred_file``.
+    ``client_connect_deferred_file``. ``input_variable``: the path of ``secret_input``'s file goes
+    into this variable instead of the arguments. ``counters_of``: add ``bytes_received`` and
+    ``bytes_sent`` of this peer, as the datapath counts them when the action is carried out.
     """
 
     kind: str
@@ -188,6 +190,8 @@ class ScriptCall:
     secret_input: SecretBytes | None = None
     returns_config: bool = False
     deferrable: bool = False
+    input_variable: str = ""
+    counters_of: PeerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 from ovpn6.config.schema import Remote, TunnelConfig
 from ovpn6.model.flow import Action, Input
 from ovpn6.model.names import Instant
+from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing
 from ovpn6.model.status import RoleStatus
 from ovpn6.protocol.acceptor import Acceptor
@@ -54,3 +55,5 @@ class RoleContext:
     credentials: Credentials = Credentials()
     pool_text: str = ""
     """Server only: the persisted pool file's text."""
+    auth_token_secret: SecretBytes | None = None
+    """Server only: the text of ``auth-gen-token-secret``'s file; without one a key is drawn."""

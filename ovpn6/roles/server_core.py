@@ -1,0 +1,239 @@
+"""What the parts of the server share: its peers, tables, jobs, and the list of actions. PURE.
+
+One object, no decisions: the ``server_*`` modules are functions over it, and ``server.py`` calls
+them. Everything a step wants done goes through :meth:`ServerCore.emit`, in order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ovpn6.config.schema import ServerConfig, TunnelConfig
+from ovpn6.model.addresses import Endpoint, IPNetwork, Path
+from ovpn6.model.errors import UsageError
+from ovpn6.model.flow import Action, CancelJob, Log, RunScript
+from ovpn6.model.names import (
+    NO_PEER_ID,
+    Instant,
+    JobId,
+    KeyId,
+    Level,
+    LinkId,
+    PeerId,
+    SessionId,
+    Transport,
+)
+from ovpn6.model.specs import ScriptCall
+from ovpn6.roles.address_pool import AddressPool
+from ovpn6.roles.auth_token import TokenAuthority
+from ovpn6.roles.deadlines import Deadlines
+from ovpn6.roles.interface import RoleContext
+from ovpn6.roles.route_table import RouteTable
+from ovpn6.roles.server_peer import ServerPeer
+from ovpn6.roles.server_plan import ServerPlan
+
+STRANGER_LOG_SECONDS = 60
+"""At most one log line in this time for each thing a stranger can trigger; the rest is counted."""
+
+
+class JobKind(Enum):
+    """What a slow action was for."""
+
+    RESOLVE = "resolve a local address"
+    UP = "up"
+    ROUTE_UP = "route-up"
+    DOWN = "down"
+    VERIFY_PASSWORD = "auth-user-pass-verify"
+    VERIFY_METADATA = "tls-crypt-v2-verify"
+    CLIENT_CONFIG = "client-config-dir"
+    RECHECK_CLIENT_CONFIG = "ccd-exclusive at renegotiation"
+    CLIENT_CONNECT = "client-connect"
+    LEARN = "learn-address"
+    CLIENT_DISCONNECT = "client-disconnect"
+    UNLEARN = "learn-address delete"
+
+
+FAREWELL_JOBS = frozenset({JobKind.CLIENT_DISCONNECT, JobKind.UNLEARN})
+"""Jobs nobody waits for, except the end of the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One slow action under way. ``index`` is the listen entry of a RESOLVE."""
+
+    kind: JobKind
+    peer: PeerId | None = None
+    key_id: KeyId = KeyId(0)
+    network: IPNetwork | None = None
+    index: int = 0
+
+
+@dataclass(slots=True)
+class LinkState:
+    """One outer socket. ``listener`` is set for an accepted TCP connection."""
+
+    transport: Transport
+    listener: LinkId | None = None
+    open: bool = False
+
+
+class PeerTable:
+    """The peers, found by id and by (link, remote endpoint, session id)."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[PeerId, ServerPeer] = {}
+        self._by_path: dict[tuple[LinkId, Endpoint], dict[SessionId, ServerPeer]] = {}
+        self._next_id = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[ServerPeer]:
+        """Over a copy: peers may go while it runs."""
+        return iter(tuple(self._by_id.values()))
+
+    def get(self, peer: PeerId | None) -> ServerPeer | None:
+        """The peer under an id."""
+        return None if peer is None else self._by_id.get(peer)
+
+    def find(self, path: Path, session: SessionId) -> ServerPeer | None:
+        """The peer a control packet belongs to."""
+        return self._by_path.get((path.link, path.remote), {}).get(session)
+
+    def on_path(self, path: Path) -> tuple[ServerPeer, ...]:
+        """All peers at one remote endpoint of one link."""
+        return tuple(self._by_path.get((path.link, path.remote), {}).values())
+
+    def new_id(self) -> PeerId:
+        """An id nobody has; as long as possible after its last use, for late packets' sake."""
+        for _ in range(NO_PEER_ID):
+            candidate = PeerId(self._next_id)
+            self._next_id = (self._next_id + 1) % NO_PEER_ID
+            if candidate not in self._by_id:
+                return candidate
+        raise UsageError("no peer id is left")
+
+    def add(self, peer: ServerPeer) -> None:
+        """Make a peer known."""
+        self._by_id[peer.peer] = peer
+        self._index(peer)
+
+    def move(self, peer: ServerPeer, path: Path) -> None:
+        """The peer is reached by another path now."""
+        self._unindex(peer)
+        peer.path = path
+        self._index(peer)
+
+    def remove(self, peer: ServerPeer) -> None:
+        """Forget a peer."""
+        del self._by_id[peer.peer]
+        self._unindex(peer)
+
+    def _index(self, peer: ServerPeer) -> None:
+        where = (peer.path.link, peer.path.remote)
+        self._by_path.setdefault(where, {})[peer.remote_session] = peer
+
+    def _unindex(self, peer: ServerPeer) -> None:
+        where = (peer.path.link, peer.path.remote)
+        sessions = self._by_path[where]
+        del sessions[peer.remote_session]
+        if not sessions:
+            del self._by_path[where]
+
+
+class TimerKind(Enum):
+    """Whose deadline it is; the number beside it is a peer id, a link id, or 0."""
+
+    PEER = "peer"
+    LINK = "a TCP connection that has not become a peer"
+    SHUTDOWN = "the end of what a shutdown waits for"
+    SAVE_POOL = "the pool file may be written again"
+
+
+Timer = tuple[TimerKind, int]
+
+
+@dataclass(slots=True, eq=False)
+class ServerCore:
+    """The server's memory."""
+
+    context: RoleContext
+    plan: ServerPlan
+    pool: AddressPool | None = None
+    tokens: TokenAuthority | None = None
+    device: str = ""
+    peers: PeerTable = field(default_factory=PeerTable)
+    routes: RouteTable = field(default_factory=RouteTable)
+    links: dict[LinkId, LinkState] = field(default_factory=dict)
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    timers: Deadlines[Timer] = field(default_factory=Deadlines)
+    counts: Counter[str] = field(default_factory=Counter)
+    actions: list[Action] = field(default_factory=list)
+    _last_job: int = 0
+    _last_log: dict[str, Instant] = field(default_factory=dict)
+
+    @property
+    def config(self) -> TunnelConfig:
+        """The whole configuration."""
+        return self.context.config
+
+    @property
+    def server(self) -> ServerConfig:
+        """What only a server has."""
+        return self.plan.server
+
+    def emit(self, *actions: Action) -> None:
+        """To be done after all that was emitted before."""
+        self.actions += actions
+
+    def take_actions(self) -> list[Action]:
+        """What this step wants done."""
+        actions, self.actions = self.actions, []
+        return actions
+
+    def log(self, level: Level, text: str, peer: ServerPeer | None = None) -> None:
+        """One line, about a peer or ourselves."""
+        self.emit(Log(level, text, peer.about if peer else ""))
+
+    def count(self, reason: str) -> None:
+        """One more of something that nobody needs to read about each time."""
+        self.counts[reason] += 1
+
+    def stranger(self, reason: str, about: str, now: Instant) -> None:
+        """Count what a stranger did; log it when that reason was not logged for a while."""
+        self.count(reason)
+        last = self._last_log.get(reason)
+        if last is not None and now < last + STRANGER_LOG_SECONDS:
+            return
+        if last is None and len(self._last_log) >= _MOST_LOGGED_REASONS:
+            return
+        self._last_log[reason] = now
+        self.emit(Log(Level.INFO, f"dropped: {reason} ({self.counts[reason]} so far)", about))
+
+    def start(self, job: Job) -> JobId:
+        """A new job; the caller emits its action."""
+        self._last_job += 1
+        job_id = JobId(self._last_job)
+        self.jobs[job_id] = job
+        return job_id
+
+    def run(self, job: Job, call: ScriptCall) -> None:
+        """Run a script."""
+        self.emit(RunScript(self.start(job), call))
+
+    def cancel_jobs(self, peer: PeerId) -> None:
+        """Nobody waits for this peer's jobs any more; its farewell scripts run on."""
+        for job_id, job in tuple(self.jobs.items()):
+            if job.peer == peer and job.kind not in FAREWELL_JOBS:
+                del self.jobs[job_id]
+                self.emit(CancelJob(job_id))
+
+    def wall(self, now: Instant) -> float:
+        """Unix time."""
+        return now + self.context.wall_offset
+
+
+_MOST_LOGGED_REASONS = 200
