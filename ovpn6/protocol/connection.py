@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ovpn6.model.errors import PeerError, UsageError
-from ovpn6.model.names import Instant, KeyId, MessageId, SessionId, Transport
+from ovpn6.model.names import Instant, KeyId, SessionId, Transport
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import KeyMaterial
 from ovpn6.protocol import events
@@ -28,25 +28,10 @@ from ovpn6.protocol.key_derivation import (
 from ovpn6.protocol.key_exchange import KeyMethod2
 from ovpn6.protocol.negotiation import Negotiation, NegotiationPlan, State
 from ovpn6.protocol.negotiation_rules import parse_peer_info
-from ovpn6.protocol.packets import (
-    CARRY_CLIENT_KEY,
-    CLIENT_RESETS,
-    HEADER_SIZE,
-    MAX_ACKS_IN_ACK,
-    MAX_ACKS_IN_CONTROL,
-    ControlPacket,
-    Opcode,
-    decode_control,
-    decode_first_byte,
-)
+from ovpn6.protocol.packets import CLIENT_RESETS, ControlPacket, Opcode, decode_first_byte
+from ovpn6.protocol.session import Session
 from ovpn6.protocol.tls import TlsFactory
-from ovpn6.protocol.tls_crypt_v2 import split_client_key
 from ovpn6.protocol.wrapping import Wrapper, dynamic_wrapper
-
-_OUTER_HEADERS = 48
-"""IPv6 and UDP. ``tls_mtu`` bounds the outer packet, and IPv6 is the larger."""
-_BODY_OVERHEAD = 1 + 4 * MAX_ACKS_IN_CONTROL + 8 + 4
-_SMALLEST_PAYLOAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +74,9 @@ class Connection:
         entropy: Callable[[int], bytes],
     ) -> None:
         self._settings = settings
-        self._wrapper = wrapper
-        self._renegotiation_wrapper: Wrapper | None = None
+        self._session = Session(SessionId(b""), None, wrapper, settings.wrapped_client_key)
         self._tls = tls
         self._entropy = entropy
-        self._local = SessionId(b"")
-        self._remote: SessionId | None = None
         self._credentials = Credentials()
         self._newest: Negotiation | None = None
         self._older: Negotiation | None = None
@@ -106,7 +88,7 @@ class Connection:
     def initiate(self, now: Instant, credentials: Credentials) -> list[Event]:
         """Client: send the hard reset."""
         self._credentials = credentials
-        self._local = SessionId(self._entropy(8))
+        self._session.local = SessionId(self._entropy(8))
         reset = (
             Opcode.CONTROL_HARD_RESET_CLIENT_V3
             if self._settings.wrapped_client_key
@@ -127,7 +109,7 @@ class Connection:
             raise PeerError("empty datagram")
         opcode, _ = decode_first_byte(datagram[0])
         begins = opcode in CLIENT_RESETS
-        self._local, self._remote = local, remote
+        self._session.local, self._session.remote = local, remote
         reset = Opcode.CONTROL_HARD_RESET_SERVER_V2 if begins else None
         self._newest = self._negotiation(KeyId(0), reset, 0 if begins else 1, now)
         return self.receive(datagram, now)
@@ -137,8 +119,7 @@ class Connection:
     def receive(self, datagram: bytes, now: Instant) -> list[Event]:
         """A control datagram of this connection. Raises ``PeerError`` when it is to be counted and
         dropped (bad wrap, replay, wrong session, wrong key id): nothing has changed then."""
-        packet = self._open(datagram, now)
-        self._check_session(packet)
+        packet = self._session.open(datagram, now)
         negotiation = self._negotiation_for(packet)
         happened: list[Event] = []
         if negotiation is None:
@@ -146,8 +127,7 @@ class Connection:
             negotiation = self._must_newest()
         if packet.message_id is not None:
             negotiation.receive(packet.opcode, packet.message_id, packet.payload, now)
-        if self._remote is None:
-            self._remote = packet.session_id
+        self._session.remote = packet.session_id
         negotiation.acknowledge(packet.acks, now)
         return happened + self._flush(now)
 
@@ -212,12 +192,12 @@ class Connection:
 
     def enable_dynamic_tls_crypt(self) -> None:
         """Key ids above 0 are wrapped by a key from the first negotiation's exporter."""
-        if self._renegotiation_wrapper is not None:
+        if self._session.renegotiation_wrapper is not None:
             return
         first = self._established(KeyId(0))
-        self._renegotiation_wrapper = dynamic_wrapper(
+        self._session.renegotiation_wrapper = dynamic_wrapper(
             first.tls.export(EKM_DYNAMIC_TLS_CRYPT_LABEL, KEY_BLOCK_SIZE),
-            self._wrapper.static_key,
+            self._session.wrapper.static_key,
             is_server=self._settings.is_server,
             wall_offset=self._settings.wall_offset,
             strict_order=self._settings.transport is Transport.TCP,
@@ -236,12 +216,12 @@ class Connection:
     @property
     def local_session_id(self) -> SessionId:
         """Ours."""
-        return self._local
+        return self._session.local
 
     @property
     def remote_session_id(self) -> SessionId | None:
         """The peer's; None while a client has no answer."""
-        return self._remote
+        return self._session.remote
 
     @property
     def newest_key_id(self) -> KeyId:
@@ -251,27 +231,9 @@ class Connection:
     @property
     def unanswered(self) -> bool:
         """The peer has not answered anything yet."""
-        return self._remote is None
+        return self._session.remote is None
 
-    # --- packets in ----------------------------------------------------------------------------
-
-    def _open(self, datagram: bytes, now: Instant) -> ControlPacket:
-        if not datagram:
-            raise PeerError("empty datagram")
-        opcode, key_id = decode_first_byte(datagram[0])
-        if opcode in CARRY_CLIENT_KEY:
-            datagram, _ = split_client_key(datagram)
-        header, body = self._wrapper_for(key_id).unwrap(datagram, now)
-        return decode_control(header, body)
-
-    def _check_session(self, packet: ControlPacket) -> None:
-        if packet.acks and packet.remote_session_id != self._local:
-            raise PeerError("acknowledgement for another session")
-        if self._remote is None:
-            if packet.opcode is not Opcode.CONTROL_HARD_RESET_SERVER_V2 or not packet.acks:
-                raise PeerError("not an answer to our reset")
-        elif packet.session_id != self._remote:
-            raise PeerError("packet of another session")
+    # --- negotiations --------------------------------------------------------------------------
 
     def _negotiation_for(self, packet: ControlPacket) -> Negotiation | None:
         """The packet's negotiation; None when it begins the next one."""
@@ -341,54 +303,22 @@ class Connection:
         )
 
     def _packets(self, negotiation: Negotiation, now: Instant) -> list[Event]:
-        sent: list[Event] = [
-            self._transmit(negotiation, now, packet.opcode, packet.message_id, packet.payload)
+        key_id, acks = negotiation.plan.key_id, negotiation.acks
+        datagrams = [
+            self._session.build(key_id, acks, now, packet.opcode, packet.message_id, packet.payload)
             for packet in negotiation.take_due(now)
         ]
-        while negotiation.acks.owed:
-            sent.append(self._transmit(negotiation, now, Opcode.ACK_V1))
-        return sent
-
-    def _transmit(
-        self,
-        negotiation: Negotiation,
-        now: Instant,
-        opcode: Opcode,
-        message_id: MessageId | None = None,
-        payload: bytes = b"",
-    ) -> Event:
-        limit = MAX_ACKS_IN_ACK if opcode is Opcode.ACK_V1 else MAX_ACKS_IN_CONTROL
-        # Before the peer's session id is known there is nothing to acknowledge.
-        acks = negotiation.acks.take(limit) if self._remote is not None else ()
-        packet = ControlPacket(
-            opcode=opcode,
-            key_id=negotiation.plan.key_id,
-            session_id=self._local,
-            acks=acks,
-            remote_session_id=self._remote if acks else None,
-            message_id=message_id,
-            payload=payload,
-        )
-        wrapper = self._wrapper_for(packet.key_id)
-        datagram = wrapper.wrap(packet.header(), packet.body(), now)
-        if opcode in CARRY_CLIENT_KEY:
-            datagram += self._settings.wrapped_client_key
-        return events.Transmit(datagram)
+        while acks.owed:
+            datagrams.append(self._session.build(key_id, acks, now))
+        return [events.Transmit(datagram) for datagram in datagrams]
 
     # --- inside --------------------------------------------------------------------------------
-
-    def _wrapper_for(self, key_id: KeyId) -> Wrapper:
-        if key_id and self._renegotiation_wrapper is not None:
-            return self._renegotiation_wrapper
-        return self._wrapper
 
     def _negotiation(
         self, key_id: KeyId, reset: Opcode | None, first_id: int, now: Instant
     ) -> Negotiation:
         settings = self._settings
-        overhead = _OUTER_HEADERS + HEADER_SIZE + _BODY_OVERHEAD
-        limit = settings.tls_mtu - overhead - self._wrapper_for(key_id).overhead
-        with_key = limit - len(settings.wrapped_client_key)
+        limit = self._session.payload_limit
         plan = NegotiationPlan(
             key_id=key_id,
             is_server=settings.is_server,
@@ -396,8 +326,8 @@ class Connection:
             first_id=first_id,
             deadline=Instant(now + settings.hand_window),
             tls_timeout=settings.tls_timeout,
-            payload_limit=max(limit, _SMALLEST_PAYLOAD),
-            payload_limit_with_key=max(with_key, _SMALLEST_PAYLOAD),
+            payload_limit=limit(key_id, settings.tls_mtu, with_client_key=False),
+            payload_limit_with_key=limit(key_id, settings.tls_mtu, with_client_key=True),
         )
         return Negotiation(plan, self._tls(), self._own_message, self._entropy, now)
 
@@ -416,10 +346,10 @@ class Connection:
     def _block_from_prf(self, negotiation: Negotiation) -> bytes:
         peer = _must(negotiation.peer_message).source
         own = negotiation.own_source
-        remote = _must(self._remote)
+        local, remote = self._session.local, _must(self._session.remote)
         if self._settings.is_server:
-            return key_block_from_prf(peer, own, remote, self._local)
-        return key_block_from_prf(own, peer, self._local, remote)
+            return key_block_from_prf(peer, own, remote, local)
+        return key_block_from_prf(own, peer, local, remote)
 
     def _renegotiation_due(self) -> Instant | None:
         newest = self._newest
