@@ -88,11 +88,15 @@ class ScriptFinished:
 
 @dataclass(frozen=True, slots=True)
 class ScriptPending:
-    """A deferred script asks to tell the peer to wait: ``auth_pending_file``."""
+    """A deferred script asks to tell the peer to wait: ``auth_pending_file``.
+
+    ``method`` is what the peer must be able to do (one of its ``IV_SSO``), "" when none is named.
+    """
 
     job: JobId
     timeout: int
     text: str
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

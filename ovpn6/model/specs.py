@@ -190,6 +190,7 @@ class ScriptCall:
     secret_input: SecretBytes | None = None
     returns_config: bool = False
     deferrable: bool = False
+    peer: PeerId | None = None
     input_variable: str = ""
     counters_of: PeerId | None = None
 
