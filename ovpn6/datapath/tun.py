@@ -1,0 +1,112 @@
+"""The tunnel device through ``/dev/net/tun``: IP packets without a header (IFF_NO_PI).
+
+Knows no addresses, routes or MTU: those are host state (netconf).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ovpn6.datapath.errors import host_error
+from ovpn6.model.errors import HostError
+from ovpn6.model.specs import DeviceSpec
+
+NETNS_DIRECTORY = Path("/run/netns")
+
+TUNSETIFF = 0x400454CA
+IFF_TUN = 0x0001
+IFF_NO_PI = 0x1000
+SIOCSIFTXQLEN = 0x8943
+CLONE_NEWNET = 0x40000000
+
+_IFREQ_FLAGS = struct.Struct("16sH22x")
+_IFREQ_VALUE = struct.Struct("16si20x")
+_MAX_NAME = 15
+
+_T = TypeVar("_T")
+
+
+def open_tun(spec: DeviceSpec) -> tuple[int, str]:
+    """A non-blocking descriptor of the device and its real name.
+
+    The name ``tun`` takes the first free ``tunN``. The device goes when the descriptor is closed,
+    unless it is persistent. Raises ``HostError``.
+    """
+    if len(spec.name.encode()) > _MAX_NAME:
+        raise HostError(f"open device {spec.name}", f"names have at most {_MAX_NAME} bytes")
+    if spec.netns:
+        return in_netns(spec.netns, lambda: _open_here(spec))
+    return _open_here(spec)
+
+
+def in_netns(name: str, act: Callable[[], _T]) -> _T:
+    """Call ``act`` in the network namespace ``name``, in a thread that ends with it.
+
+    Only the thread changes its namespace. Raises ``HostError`` and whatever ``act`` raises.
+    """
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _enter_netns(name)
+            outcome.append(act())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=f"netns {name}")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _enter_netns(name: str) -> None:
+    what = f"enter network namespace {name}"
+    try:
+        descriptor = os.open(NETNS_DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise host_error(what, error) from None
+    try:
+        # os.setns came with Python 3.12.
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise HostError(what, os.strerror(number), number)
+    finally:
+        os.close(descriptor)
+
+
+def _open_here(spec: DeviceSpec) -> tuple[int, str]:
+    pattern = "tun%d" if spec.name == "tun" else spec.name
+    what = "open /dev/net/tun"
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise host_error(what, error) from None
+    try:
+        what = f"make device {spec.name}"
+        request = _IFREQ_FLAGS.pack(pattern.encode(), IFF_TUN | IFF_NO_PI)
+        answer = fcntl.ioctl(descriptor, TUNSETIFF, request)
+        name = answer[:16].rstrip(b"\0").decode()
+        if spec.txqueuelen:
+            what = f"set txqueuelen of {name}"
+            _set_queue_length(name, spec.txqueuelen)
+    except OSError as error:
+        os.close(descriptor)
+        raise host_error(what, error) from None
+    return descriptor, name
+
+
+def _set_queue_length(name: str, length: int) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        fcntl.ioctl(sock, SIOCSIFTXQLEN, _IFREQ_VALUE.pack(name.encode(), length))

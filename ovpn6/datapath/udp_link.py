@@ -1,0 +1,188 @@
+"""A UDP socket: trains of equal datagrams in one system call each way where the kernel can.
+
+Generic segmentation (``UDP_SEGMENT``) sends, ``UDP_GRO`` receives up to 64 datagrams in one call;
+both are per-datagram on the wire, so no peer can tell. See docs/decisions/user-space-data-path.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Hashable, Sequence
+from typing import cast
+
+from ovpn6.datapath.errors import Counts, count_error
+from ovpn6.datapath.links import Deliver, Source
+from ovpn6.datapath.sockaddr import (
+    Ancillary,
+    SockAddr,
+    local_address,
+    source_ancillary,
+    to_endpoint,
+    to_sockaddr,
+)
+from ovpn6.model.addresses import IPAddress, Path
+from ovpn6.model.names import LinkId
+
+UDP_SEGMENT = 103
+UDP_GRO = 104
+MAX_TRAIN = 64
+"""Segments in one send; kernels before 6.9 refuse more."""
+MAX_TRAIN_OCTETS = 65_000
+"""Payload of one send, below what fits in a UDP length field with headers of any family."""
+RECEIVE_SIZE = 65_535
+ANCILLARY_SIZE = 128
+RECEIVE_BUDGET = 256
+"""Datagrams taken in one go before other sockets get their turn."""
+
+_UINT16 = struct.Struct("=H")
+_INT = struct.Struct("=i")
+
+
+class UdpLink:
+    """One UDP socket without ``multihome``: a source is the kernel's address tuple."""
+
+    can_float = True
+
+    def __init__(self, link: LinkId, sock: socket.socket, deliver: Deliver, counts: Counts) -> None:
+        self.link = link
+        self.sock = sock
+        self._deliver = deliver
+        self._counts = counts
+        with contextlib.suppress(OSError):
+            # Kernels before 5.0 lack it; then each call returns one datagram.
+            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+
+    def readable(self) -> None:
+        """Take what waits, up to the budget."""
+        recvmsg = self.sock.recvmsg
+        deliver = self._deliver
+        left = RECEIVE_BUDGET
+        while left > 0:
+            try:
+                data, ancillary, _, address = recvmsg(RECEIVE_SIZE, ANCILLARY_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # An ICMP error about an earlier datagram; the call after it works again.
+                count_error(self._counts, "receive", error)
+                left -= 1
+                continue
+            datagrams = split_train(data, ancillary) if ancillary else (data,)
+            left -= len(datagrams)
+            deliver(self, datagrams, self._received_from(address, ancillary))
+
+    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
+        """Send in order, runs of equal size as one train."""
+        address, ancillary = self._destination(source)
+        total = len(datagrams)
+        start = 0
+        while start < total:
+            size = len(datagrams[start])
+            end = start + 1
+            if end < total and size:
+                end = train_end(datagrams, start, size)
+            try:
+                if end - start > 1:
+                    segment = (socket.SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))
+                    train = datagrams[start:end]
+                    self.sock.sendmsg(train, (*ancillary, segment), 0, address)
+                elif ancillary:
+                    self.sock.sendmsg((datagrams[start],), ancillary, 0, address)
+                else:
+                    self.sock.sendto(datagrams[start], address)
+            except OSError as error:
+                if end - start > 1 and not isinstance(error, BlockingIOError):
+                    self._send_singly(datagrams[start:end], ancillary, address)
+                else:
+                    count_error(self._counts, "send", error, end - start)
+            start = end
+
+    def source(self, path: Path) -> Source:
+        """The address tuple of the path's remote end."""
+        return to_sockaddr(path.remote, self.sock.family)
+
+    def path(self, source: Source) -> Path:
+        """The inverse of :meth:`source`."""
+        return Path(self.link, to_endpoint(cast(SockAddr, source)))
+
+    def holder(self, source: Source) -> Hashable:
+        """Link and address."""
+        return self.link, source
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.sock.close()
+
+    def _received_from(self, address: SockAddr, ancillary: Sequence[Ancillary]) -> Source:
+        return address
+
+    def _destination(self, source: Source) -> tuple[SockAddr, tuple[Ancillary, ...]]:
+        return cast(SockAddr, source), ()
+
+    def _send_singly(
+        self,
+        datagrams: Sequence[bytes],
+        ancillary: tuple[Ancillary, ...],
+        address: SockAddr,
+    ) -> None:
+        # A train is refused where a single datagram need not be: larger than the path MTU (the
+        # kernel may fragment it), or out of a device that cannot finish checksums.
+        for datagram in datagrams:
+            try:
+                self.sock.sendmsg((datagram,), ancillary, 0, address)
+            except OSError as error:
+                count_error(self._counts, "send", error)
+
+
+class MultihomeUdpLink(UdpLink):
+    """A UDP socket that answers from the address it was reached at.
+
+    A source is the address tuple and our own address, None before anything arrived.
+    """
+
+    def source(self, path: Path) -> Source:
+        """Address tuple and local address."""
+        return to_sockaddr(path.remote, self.sock.family), path.local
+
+    def path(self, source: Source) -> Path:
+        """The inverse of :meth:`source`."""
+        address, local = cast(tuple[SockAddr, IPAddress | None], source)
+        return Path(self.link, to_endpoint(address), local)
+
+    def holder(self, source: Source) -> Hashable:
+        """Link and remote address: ours does not tell peers apart."""
+        return self.link, cast(tuple[SockAddr, IPAddress | None], source)[0]
+
+    def _received_from(self, address: SockAddr, ancillary: Sequence[Ancillary]) -> Source:
+        return address, local_address(ancillary)
+
+    def _destination(self, source: Source) -> tuple[SockAddr, tuple[Ancillary, ...]]:
+        address, local = cast(tuple[SockAddr, IPAddress | None], source)
+        if local is None:
+            return address, ()
+        scope = address[3] if len(address) == 4 else 0
+        return address, (source_ancillary(local, self.sock.family, scope),)
+
+
+def train_end(datagrams: Sequence[bytes], start: int, size: int) -> int:
+    """Where the train that begins at ``start`` ends: equal sizes, the last may be shorter."""
+    limit = min(len(datagrams), start + min(MAX_TRAIN, max(1, MAX_TRAIN_OCTETS // size)))
+    end = start + 1
+    while end < limit:
+        length = len(datagrams[end])
+        if length != size:
+            return end + 1 if 0 < length < size else end
+        end += 1
+    return end
+
+
+def split_train(data: bytes, ancillary: Sequence[Ancillary]) -> Sequence[bytes]:
+    """The datagrams that ``UDP_GRO`` merged into ``data``."""
+    for level, kind, value in ancillary:
+        if level == socket.SOL_UDP and kind == UDP_GRO:
+            size = _INT.unpack_from(value)[0]
+            if 0 < size < len(data):
+                return [data[at : at + size] for at in range(0, len(data), size)]
+    return (data,)

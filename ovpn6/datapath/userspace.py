@@ -1,0 +1,249 @@
+"""The data path in user space: TUN device and sockets, pure Python, on the daemon's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovpn6.datapath.errors import Counts, count, error_name
+from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
+from ovpn6.datapath.keepalive import INTERVAL, Keepalive, begin
+from ovpn6.datapath.links import connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.peers import KeyPair, PeerTable
+from ovpn6.datapath.tcp_link import TcpLink, TcpListener
+from ovpn6.datapath.tun import open_tun
+from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
+from ovpn6.datapath.worker import Worker
+from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.ciphers import CIPHERS
+from ovpn6.model.errors import UsageError
+from ovpn6.model.flow import DeviceLost, LinkAccepted, LinkClosed
+from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId, Transport
+from ovpn6.model.specs import DeviceSpec, Framing, KeyMaterial, LinkSpec, PeerCounters, PeerSpec
+from ovpn6.protocol.data_channel import OCC_EXIT, KeyExhausted, ReplayWindow
+
+CAPABILITIES = Capabilities(
+    name="user space (Python)",
+    ciphers=tuple(CIPHERS),
+    framings=frozenset(Framing),
+)
+MIN_TCP_FRAME = 4096
+"""Longest frame taken from a TCP connection, unless the tunnel's MTU needs more. What another
+protocol's first two bytes would mean as a length is longer (TLS: 0x1603)."""
+FRAME_ROOM = 256
+"""Octets beyond the MTU that a data packet may need."""
+REPLAY_WARNING_INTERVAL = 10
+"""Ticks between warnings about replays."""
+
+log = logging.getLogger("ovpn6.datapath")
+
+
+@dataclass(frozen=True, slots=True)
+class UserspaceOptions:
+    """``replay-window`` packets and seconds, and ``mute-replay-warnings``."""
+
+    replay_window: int = 64
+    replay_time: int = 15
+    mute_replay_warnings: bool = False
+
+
+class UserspaceDatapath:
+    """See :class:`~ovpn6.datapath.interface.Datapath`; a link that has gone is no ``UsageError``
+    but a counted drop, as it may go between a role's decision and its execution."""
+
+    def __init__(
+        self,
+        report: ReportSink,
+        loop: asyncio.AbstractEventLoop,
+        entropy: Callable[[int], bytes],
+        options: UserspaceOptions,
+        new_link_id: Callable[[], LinkId],
+    ) -> None:
+        """``entropy`` is for backends that draw their own ids; packet ids here count from 1."""
+        self._report = report
+        self._loop = loop
+        self._options = options
+        self._new_link_id = new_link_id
+        self._counts: Counts = {}
+        self._mtu = 0
+        self._links: dict[LinkId, UdpLink | TcpLink] = {}
+        self._listeners: dict[LinkId, TcpListener] = {}
+        self._peers = PeerTable()
+        self._worker = Worker(self._peers, report, self._counts, self._device_lost)
+        self._keepalive = Keepalive(self._peers, report, self._worker.transmit, self._counts)
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._replays_warned = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    # --- device ---------------------------------------------------------------------------------
+
+    def open_device(self, spec: DeviceSpec, mtu: int) -> str:
+        if self._worker.tunnel >= 0:
+            raise UsageError("the device is open")
+        self._worker.tunnel, name = open_tun(spec)
+        self._mtu = mtu
+        self._loop.add_reader(self._worker.tunnel, self._worker.tunnel_readable)
+        return name
+
+    def close_device(self) -> None:
+        if self._worker.tunnel >= 0:
+            self._loop.remove_reader(self._worker.tunnel)
+            os.close(self._worker.tunnel)
+            self._worker.tunnel = -1
+
+    # --- links ----------------------------------------------------------------------------------
+
+    async def open_link(self, link: LinkId, spec: LinkSpec) -> Endpoint:
+        if link in self._links or link in self._listeners:
+            raise UsageError(f"link {link} is open")
+        sock = open_socket(spec)
+        if spec.transport is Transport.UDP:
+            self._open_udp(link, sock, spec)
+        elif spec.remote is None:
+            listen(sock)
+            listener = TcpListener(link, sock, self._accepted, self._counts, self._loop)
+            self._listeners[link] = listener
+            self._loop.add_reader(sock, listener.readable)
+        else:
+            await connect(sock, spec)
+            self._open_tcp(link, sock, spec.remote)
+        return local_endpoint(sock)
+
+    def close_link(self, link: LinkId) -> None:
+        listener = self._listeners.pop(link, None)
+        if listener is not None:
+            self._loop.remove_reader(listener.sock)
+            listener.close()
+        opened = self._links.pop(link, None)
+        if opened is not None:
+            self._peers.unlink(opened)
+            self._loop.remove_reader(opened.sock)
+            opened.close()
+
+    def send_control(self, path: Path, datagram: bytes) -> None:
+        link = self._links.get(path.link)
+        if link is None:
+            count(self._counts, "send closed link")
+        else:
+            link.send((datagram,), link.source(path))
+
+    # --- peers and keys -------------------------------------------------------------------------
+
+    def add_peer(self, spec: PeerSpec) -> None:
+        self._peers.add(spec, self._links.get(spec.path.link))
+        if self._timer is None:
+            self._timer = self._loop.call_later(INTERVAL, self._tick)
+
+    def update_peer(self, spec: PeerSpec) -> None:
+        self._peers.update(spec, self._links.get(spec.path.link))
+
+    def remove_peer(self, peer: PeerId) -> PeerCounters:
+        removed = self._peers.remove(peer)
+        counters = removed.counters()
+        removed.wipe()
+        return counters
+
+    def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
+        known = self._peers.get(peer)
+        window = ReplayWindow(self._options.replay_window, self._options.replay_time)
+        known.install(slot, KeyPair(key, known.spec.send_id, window))
+        if known.live_since is None:
+            begin(known, Instant(self._loop.time()))
+
+    def swap_keys(self, peer: PeerId) -> None:
+        self._peers.get(peer).swap()
+
+    def drop_key(self, peer: PeerId, slot: KeySlot) -> None:
+        self._peers.get(peer).drop(slot)
+
+    def send_exit(self, peer: PeerId) -> None:
+        known = self._peers.get(peer)
+        try:
+            datagram = known.seal_special(OCC_EXIT)
+        except KeyExhausted:
+            count(self._counts, "exit key exhausted")
+            return
+        if datagram is not None:
+            self._worker.transmit(known, (datagram,))
+
+    def counters(self, peer: PeerId) -> PeerCounters:
+        return self._peers.get(peer).counters()
+
+    def keys(self, peer: PeerId) -> dict[KeySlot, KeyId]:
+        return {slot: key.key_id for slot, key in self._peers.get(peer).keys.items()}
+
+    def drops(self) -> Drops:
+        return Drops(dict(self._counts))
+
+    def close(self) -> None:
+        """Keys are forgotten: the crypto library clears its contexts, Python's own byte strings
+        are freed without being overwritten."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for link in [*self._links, *self._listeners]:
+            self.close_link(link)
+        self.close_device()
+        for peer in self._peers.all():
+            self.remove_peer(peer.peer)
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
+        kind = MultihomeUdpLink if spec.options.multihome else UdpLink
+        opened = kind(link, sock, self._worker.received, self._counts)
+        self._links[link] = opened
+        self._loop.add_reader(sock, opened.readable)
+
+    def _open_tcp(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
+        opened = TcpLink(
+            link,
+            sock,
+            remote,
+            self._worker.received,
+            self._counts,
+            self._broken,
+            max(MIN_TCP_FRAME, self._mtu + FRAME_ROOM),
+            self._loop,
+        )
+        self._links[link] = opened
+        self._loop.add_reader(sock, opened.readable)
+
+    def _accepted(self, listener: LinkId, sock: socket.socket, remote: Endpoint) -> None:
+        link = self._new_link_id()
+        self._open_tcp(link, sock, remote)
+        self._report(LinkAccepted(listener, link, remote))
+
+    def _broken(self, link: TcpLink, reason: str) -> None:
+        self._links.pop(link.link, None)
+        self._peers.unlink(link)
+        self._report(LinkClosed(link.link, reason))
+
+    def _device_lost(self, error: OSError) -> None:
+        self.close_device()
+        self._report(DeviceLost(f"{error_name(error)}: {error.strerror}"))
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(INTERVAL, self._tick)
+        self._keepalive.tick(Instant(self._loop.time()))
+        self._ticks += 1
+        if self._ticks % REPLAY_WARNING_INTERVAL == 0:
+            self._warn_of_replays()
+
+    def _warn_of_replays(self) -> None:
+        replays = self._counts.get("data replay", 0)
+        if replays > self._replays_warned and not self._options.mute_replay_warnings:
+            log.warning(
+                "%d data packets dropped as replays since the last warning; a link that reorders "
+                "or repeats packets causes them too (replay-window, mute-replay-warnings)",
+                replays - self._replays_warned,
+            )
+        self._replays_warned = replays
