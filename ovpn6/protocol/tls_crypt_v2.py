@@ -13,7 +13,6 @@ wrapped packet of opcodes 10 and 11.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -201,7 +200,7 @@ def _decode_pem(label: str, text: str) -> bytes:
         raise ConfigError(f"{label} is cut off", advice=f"it ends with {end}")
     try:
         return base64.b64decode("".join(body[: body.index(end)]), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ConfigError(f"{label} is not base64") from None
 
 
