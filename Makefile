@@ -1,0 +1,52 @@
+# make demo   set up, then show a tunnel at work      make test   set up, then every test
+# Both as root on a fresh Debian 12. "make help" lists the rest.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+# The distribution's own Python first: another one in PATH may lack the venv module.
+PYTHON  := $(firstword $(wildcard /usr/bin/python3) python3)
+STAMP   := $(VENV)/.ovpn6-set-up
+LINTED  := ovpn6 tests netns-tests bench
+
+.PHONY: help setup packages check lint types unit netns-test test demo clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: packages $(STAMP) ## Debian packages (as root) and .venv with ovpn6 and its test tools
+
+packages:
+	@sh .ci/packages
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+check: $(STAMP) lint types unit ## lint, types and unit tests; no root, under a minute
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/ruff check $(LINTED)
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest -q -n 2 tests
+
+netns-test: $(STAMP) ## tunnels in network namespaces, with OpenVPN as the other end; needs root
+	@test "$$(id -u)" = 0 || { echo "make netns-test needs root: it makes network namespaces" >&2; exit 1; }
+	$(BIN)/pytest -q -n 2 --dist worksteal netns-tests
+
+test: setup ## everything: set-up, check, netns-test
+	$(MAKE) check
+	$(MAKE) netns-test
+
+demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; needs root
+	@$(BIN)/python -m ovpn6.lab.demo
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ovpn6 tests netns-tests -name __pycache__ -type d -prune -exec rm -rf {} +
