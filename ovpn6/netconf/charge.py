@@ -1,0 +1,342 @@
+"""One device in our charge: observe, plan, write down, change, and settle.
+
+Knows no netlink and no files: those are behind :class:`Namespace` and :class:`Journal`, so the fake
+and the real host state share every decision. ``ledger`` is at any time what is ours. What a change
+is about to add goes to the journal *before* the host is changed, so the journal may say more than
+is true, never less.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from ovpn6.model.addresses import IPNetwork
+from ovpn6.model.errors import HostError
+from ovpn6.model.specs import HostPlan, RouteVia
+from ovpn6.netconf.forwarding import (
+    needed_settings,
+    of_version,
+    restore_settings,
+    write_settings,
+)
+from ovpn6.netconf.interface import ROUTE_PROTOCOL, Notice
+from ovpn6.netconf.journal import Journal
+from ovpn6.netconf.ledger import Ledger, LinkState, without_device
+from ovpn6.netconf.namespace import FibEntry, Link, Namespace
+from ovpn6.netconf.plan import (
+    AddAddress,
+    AddRoute,
+    Change,
+    EnableForwarding,
+    Hop,
+    KernelRoute,
+    ObservedState,
+    RemoveAddress,
+    RemoveRoute,
+    ReplaceRoute,
+    RestoreForwarding,
+    SetMtu,
+    SetUp,
+    changes,
+    inverse,
+)
+from ovpn6.netconf.underlay import find_hop
+from ovpn6.netconf.undo import Undoing, claimed_routes, claimed_settings
+
+_ROUNDS = 3
+"""Times the host is looked at again: removing a last IPv4 address makes Linux drop routes too."""
+
+
+class Charge:
+    """Everything that one instance holds between ``open`` and ``close``."""
+
+    def __init__(
+        self,
+        underlay: Namespace,
+        tunnel: Namespace,
+        journal: Journal,
+        ledger: Ledger,
+        notice: Notice,
+    ) -> None:
+        self.underlay = underlay
+        self.ledger = ledger
+        self._tunnel = tunnel
+        self._journal = journal
+        self._notice = notice
+        self._namespaces = {space.identity: space for space in (underlay, tunnel)}
+        self._plan: HostPlan | None = None
+        self._written: Ledger | None = None
+        self._told: set[KernelRoute] = set()
+
+    def follow_device(self) -> None:
+        """A device of the same name may have taken the place of the one we knew."""
+        link = existing_link(self._tunnel, self.ledger.device)
+        if link.index != self.ledger.index:
+            now = link_state(link)
+            kept = without_device(self.ledger)
+            self.ledger = replace(kept, index=link.index, link_before=now, link_ours=now)
+
+    def set_txqueuelen(self, packets: int) -> None:
+        """Of the device."""
+        link = existing_link(self._tunnel, self.ledger.device)
+        if link.txqueuelen == packets:
+            return
+        ours = replace(self.ledger.link_ours, txqueuelen=packets)
+        with self._journal.exclusive():
+            self._write_down(replace(self.ledger, link_ours=ours))
+            self._tunnel.set_txqueuelen(link.index, packets)
+            self.ledger = replace(self.ledger, link_ours=ours)
+
+    def apply(self, plan: HostPlan) -> None:
+        """Make the plan true; what was done of it is undone when it cannot be."""
+        with self._journal.exclusive():
+            self._converge(plan, keep_unreachable=False)
+        self._plan = plan
+
+    def refresh(self) -> None:
+        """Look the underlay up again; a destination without a way keeps what it has."""
+        if self._plan is not None:
+            with self._journal.exclusive():
+                self._converge(self._plan, keep_unreachable=True)
+
+    def give_up(self) -> None:
+        """Undo everything. ``HostError`` after all was tried; the journal then stays."""
+        try:
+            with self._journal.exclusive():
+                undoing = Undoing(self._namespaces, self.ledger, self._journal.others())
+                undoing.run()
+                self._journal.close(keep=bool(undoing.errors))
+        finally:
+            for namespace in self._namespaces.values():
+                namespace.close()
+        if undoing.errors:
+            raise undoing.errors[0]
+
+    # --- one convergence -------------------------------------------------------------------------
+
+    def _converge(self, plan: HostPlan, keep_unreachable: bool) -> None:
+        others = self._journal.others()
+        done: list[Change] = []
+        occupied: set[KernelRoute] = set()
+        try:
+            hops = self._hops(plan, keep_unreachable)
+            for _ in range(_ROUNDS):
+                wanted = changes(self._observe(), plan, hops)
+                todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
+                if not todo:
+                    break
+                claims = self._claims(todo, others)
+                self._write_down(claims)
+                for change in todo:
+                    if self._perform(change, claims, others):
+                        done.append(change)
+                    elif isinstance(change, AddRoute):
+                        occupied.add(change.route)
+        except HostError:
+            self._revert(done, others)
+            raise
+        finally:
+            self._settle()
+        self._told &= occupied
+
+    def _observe(self) -> ObservedState:
+        ledger = self.ledger
+        link = existing_link(self._tunnel, ledger.device)
+        present = self._tunnel.addresses(link.index)
+        return ObservedState(
+            tunnel_namespace=ledger.tunnel_namespace,
+            underlay_namespace=ledger.underlay_namespace,
+            device=link.index,
+            mtu=link.mtu,
+            up=link.up,
+            addresses=present,
+            own_addresses=present & ledger.addresses,
+            routes=ledger.routes & self._routes_present(),
+            forwarding=ledger.forwarding,
+        )
+
+    def _hops(self, plan: HostPlan, keep_unreachable: bool) -> dict[IPNetwork, Hop | None]:
+        wanted = {r.destination for r in plan.routes if r.via is RouteVia.UNDERLAY}
+        hops: dict[IPNetwork, Hop | None] = {}
+        for destination in sorted(wanted, key=str):
+            try:
+                hops[destination] = find_hop(self.underlay, destination, self._is_ours)
+            except HostError as error:
+                if not keep_unreachable:
+                    raise
+                hops[destination] = self._pinned_hop(destination)
+                self._notice(f"{error}; what there is stays")
+        return hops
+
+    def _perform(self, change: Change, claims: Ledger, others: tuple[Ledger, ...]) -> bool:
+        """Carry one change out and note it; False when somebody else's route is in the way."""
+        tunnel, ledger = self._tunnel, self.ledger
+        match change:
+            case SetMtu(_, mtu):
+                tunnel.set_mtu(ledger.index, mtu)
+                self.ledger = replace(ledger, link_ours=replace(ledger.link_ours, mtu=mtu))
+            case SetUp(up):
+                tunnel.set_up(ledger.index, up)
+                self.ledger = replace(ledger, link_ours=replace(ledger.link_ours, up=up))
+            case AddAddress(address):
+                tunnel.add_address(ledger.index, address)
+                self.ledger = replace(ledger, addresses=ledger.addresses | {address})
+            case RemoveAddress(address):
+                tunnel.remove_address(ledger.index, address)
+                self.ledger = replace(ledger, addresses=ledger.addresses - {address})
+            case AddRoute(route):
+                return self._add_route(route)
+            case ReplaceRoute(old, new):
+                self._namespaces[new.namespace].replace_route(new)
+                self.ledger = replace(ledger, routes=ledger.routes - {old} | {new})
+            case RemoveRoute(route):
+                if route not in claimed_routes(others):
+                    self._namespaces[route.namespace].remove_route(route)
+                self.ledger = replace(ledger, routes=ledger.routes - {route})
+            case EnableForwarding(version):
+                self._enable_forwarding(version, claims, others)
+            case RestoreForwarding(version):
+                self._restore_forwarding(version, claims, others)
+        return True
+
+    def _add_route(self, route: KernelRoute) -> bool:
+        namespace = self._namespaces[route.namespace]
+        try:
+            namespace.add_route(route)
+        except HostError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            # Another instance may have pinned the same server. Then both own the route, and the
+            # last one removes it.
+            if route not in namespace.own_routes():
+                if route not in self._told:
+                    self._told.add(route)
+                    self._notice(f"{error}; the host's own route is used, ours is left out")
+                return False
+        self.ledger = replace(self.ledger, routes=self.ledger.routes | {route})
+        return True
+
+    def _enable_forwarding(self, version: int, claims: Ledger, others: tuple[Ledger, ...]) -> None:
+        settings = of_version(claims.settings, version)
+        try:
+            write_settings(self._tunnel, settings)
+        except HostError:
+            self._restore_forwarding(version, claims, others)
+            raise
+        self.ledger = replace(
+            self.ledger,
+            forwarding=self.ledger.forwarding | {version},
+            settings=self.ledger.settings + settings,
+        )
+
+    def _restore_forwarding(self, version: int, claims: Ledger, others: tuple[Ledger, ...]) -> None:
+        gone = of_version(claims.settings, version)
+        needed = claimed_settings(others, self.ledger.tunnel_namespace)
+        restore_settings(self._tunnel, gone, needed)
+        self.ledger = replace(
+            self.ledger,
+            forwarding=self.ledger.forwarding - {version},
+            settings=tuple(s for s in self.ledger.settings if s not in gone),
+        )
+
+    def _revert(self, done: Iterable[Change], others: tuple[Ledger, ...]) -> None:
+        claims = self._written or self.ledger
+        for change in reversed(list(done)):
+            # What cannot be taken back now stays in the ledger, and so is undone on close.
+            with suppress(HostError):
+                self._perform(inverse(change), claims, others)
+
+    # --- ledger and journal ----------------------------------------------------------------------
+
+    def _claims(self, todo: Iterable[Change], others: tuple[Ledger, ...]) -> Ledger:
+        """The ledger that covers the changes as well, whether or not they succeed."""
+        ledger = self.ledger
+        for change in todo:
+            match change:
+                case SetMtu(_, mtu):
+                    ledger = replace(ledger, link_ours=replace(ledger.link_ours, mtu=mtu))
+                case SetUp(up):
+                    ledger = replace(ledger, link_ours=replace(ledger.link_ours, up=up))
+                case AddAddress(address):
+                    ledger = replace(ledger, addresses=ledger.addresses | {address})
+                case AddRoute(route) | ReplaceRoute(_, route):
+                    ledger = replace(ledger, routes=ledger.routes | {route})
+                case EnableForwarding(version):
+                    inherited = {
+                        setting.name: setting
+                        for other in others
+                        if other.tunnel_namespace == ledger.tunnel_namespace
+                        for setting in other.settings
+                    }
+                    needed = needed_settings(self._tunnel, version, inherited)
+                    ledger = replace(
+                        ledger,
+                        forwarding=ledger.forwarding | {version},
+                        settings=ledger.settings + needed,
+                    )
+                case _:
+                    pass
+        return ledger
+
+    def _write_down(self, ledger: Ledger) -> None:
+        if ledger == self._written or (self._written is None and ledger.is_empty):
+            return
+        self._journal.write(ledger)
+        self._written = ledger
+
+    def _settle(self) -> None:
+        """Cut the ledger down to what is still there. A journal that says more does no harm."""
+        with suppress(HostError):
+            ledger = self.ledger
+            link = self._tunnel.link(ledger.device)
+            if link is not None and link.index == ledger.index:
+                present = self._tunnel.addresses(link.index)
+                self.ledger = replace(
+                    ledger,
+                    addresses=ledger.addresses & present,
+                    routes=ledger.routes & self._routes_present(),
+                )
+            self._write_down(self.ledger)
+
+    # --- routes ----------------------------------------------------------------------------------
+
+    def _routes_present(self) -> frozenset[KernelRoute]:
+        present: frozenset[KernelRoute] = frozenset()
+        for namespace in self._namespaces.values():
+            present |= namespace.own_routes()
+        return present
+
+    def _pinned_hop(self, destination: IPNetwork) -> Hop | None:
+        for route in self.ledger.routes & self._routes_present():
+            if route.destination == destination and not self._leads_into_tunnel(route):
+                return route.hop
+        return None
+
+    def _leads_into_tunnel(self, route: KernelRoute) -> bool:
+        device = route.hop and route.hop.device
+        return route.namespace == self.ledger.tunnel_namespace and device == self.ledger.index
+
+    def _is_ours(self, entry: FibEntry) -> bool:
+        """Never a way to the remote end: this tunnel's routes, and any instance's host route to
+        the very same address, which may be as stale as ours. Another tunnel's prefix may be."""
+        route = entry.route
+        if self._leads_into_tunnel(route) or route in self.ledger.routes:
+            return True
+        host_route = route.destination.prefixlen == route.destination.max_prefixlen
+        return entry.protocol == ROUTE_PROTOCOL and host_route
+
+
+def existing_link(namespace: Namespace, device: str) -> Link:
+    """The device; ``HostError`` ENODEV without it."""
+    link = namespace.link(device)
+    if link is None:
+        raise HostError(f"look up {device}", "no such device", errno.ENODEV)
+    return link
+
+
+def link_state(link: Link) -> LinkState:
+    """The part of a link that we may change."""
+    return LinkState(link.mtu, link.up, link.txqueuelen)

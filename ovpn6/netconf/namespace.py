@@ -1,0 +1,107 @@
+"""One network namespace as this package sees it: a port that netlink and the fake implement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ovpn6.model.addresses import IPAddress, IPInterface
+from ovpn6.netconf.plan import KernelRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface."""
+
+    index: int
+    name: str
+    mtu: int
+    up: bool
+    txqueuelen: int
+
+
+@dataclass(frozen=True, slots=True)
+class FibEntry:
+    """A route of anybody's. ``protocol`` is ``rtm_protocol``; ``preference`` ranks equals, lower
+    first (RFC 4191: high -1, medium 0, low 1)."""
+
+    route: KernelRoute
+    protocol: int
+    preference: int = 0
+
+
+class Namespace(Protocol):
+    """Each method raises ``HostError`` with the kernel's reason when it is refused.
+
+    Removing what does not exist is no error; adding what exists is ``EEXIST``.
+    """
+
+    @property
+    def identity(self) -> int:
+        """Not equal to any other namespace's since the machine started (``SO_NETNS_COOKIE``)."""
+
+    @property
+    def inode(self) -> int:
+        """What ``lsns`` prints; may be used again after the namespace has gone."""
+
+    def link(self, name: str) -> Link | None:
+        """The interface of this name; None when there is none."""
+
+    def link_name(self, index: int) -> str:
+        """The name of an interface; "" when there is none."""
+
+    def set_mtu(self, index: int, mtu: int) -> None:
+        """Octets."""
+
+    def set_up(self, index: int, up: bool) -> None:
+        """Administrative state."""
+
+    def set_txqueuelen(self, index: int, packets: int) -> None:
+        """Length of the device's queue."""
+
+    def addresses(self, index: int) -> frozenset[IPInterface]:
+        """All of an interface; empty when there is no such interface."""
+
+    def add_address(self, index: int, address: IPInterface) -> None:
+        """Without duplicate address detection and without the kernel's on-link route."""
+
+    def remove_address(self, index: int, address: IPInterface) -> None:
+        """Take it away."""
+
+    def own_routes(self) -> frozenset[KernelRoute]:
+        """Those of ``ROUTE_PROTOCOL`` in every table, whichever daemon made them."""
+
+    def table_routes(self, version: int, table: int) -> tuple[FibEntry, ...]:
+        """Every usable unicast route of a table, of IP ``version``; the first hop of many."""
+
+    def lookup(self, address: IPAddress) -> FibEntry | None:
+        """How a packet to ``address`` would go now; None when it is one of our own addresses.
+
+        ``HostError`` (ENETUNREACH, EHOSTUNREACH) when it would not go at all.
+        """
+
+    def add_route(self, route: KernelRoute) -> None:
+        """Make it, with ``ROUTE_PROTOCOL``."""
+
+    def replace_route(self, route: KernelRoute) -> None:
+        """Make it in the place of the one with its key, if there is one."""
+
+    def remove_route(self, route: KernelRoute) -> None:
+        """Remove it, if it exists exactly so with ``ROUTE_PROTOCOL``."""
+
+    def setting_names(self, directory: str) -> tuple[str, ...]:
+        """What ``/proc/sys/<directory>`` holds; empty when it does not exist."""
+
+    def read_setting(self, name: str) -> str | None:
+        """``/proc/sys/<name>`` without white space at the ends; None when it does not exist."""
+
+    def write_setting(self, name: str, value: str) -> None:
+        """Write it; no error when it does not exist (any more)."""
+
+    def close(self) -> None:
+        """Let go of sockets and threads."""
+
+
+OpenNamespace = Callable[[str], Namespace]
+"""Opens a namespace by name (``/run/netns``), "" for the process's own; ``HostError`` ENOENT."""

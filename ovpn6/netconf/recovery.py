@@ -1,0 +1,116 @@
+"""At start: undo what instances that died without closing left in this network namespace."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from ovpn6.model.errors import HostError
+from ovpn6.netconf.interface import DEFAULT_STATE_DIR
+from ovpn6.netconf.journal import (
+    HeldJournal,
+    Record,
+    boot_id,
+    journal_paths,
+    locked_directory,
+    open_journal,
+    state_dirs,
+)
+from ovpn6.netconf.ledger import Ledger
+from ovpn6.netconf.namespace import Namespace, OpenNamespace
+from ovpn6.netconf.netlink_namespace import NetlinkNamespace
+from ovpn6.netconf.undo import Undoing
+
+
+def recover(
+    state_dir: Path = DEFAULT_STATE_DIR, open_namespace: OpenNamespace = NetlinkNamespace
+) -> list[str]:
+    """Undo it; returns a line for each instance found dead, and for each trouble.
+
+    Live instances, here and in other namespaces, are left alone, and so is what they share with a
+    dead one. A journal of an earlier boot, or of a namespace that is gone, is deleted. A damaged
+    one is moved aside. What could not be undone stays for the next start. ``HostError`` when the
+    directory cannot be used.
+    """
+    directories = state_dirs(state_dir)
+    if not directories:
+        return []
+    namespace = open_namespace("")
+    lines: list[str] = []
+    try:
+        for directory in directories:
+            with locked_directory(directory):
+                lines += _Recovery(namespace, open_namespace).run(directory)
+    finally:
+        namespace.close()
+    return lines
+
+
+class _Recovery:
+    def __init__(self, namespace: Namespace, open_namespace: OpenNamespace) -> None:
+        self._namespace = namespace
+        self._open_namespace = open_namespace
+        self._lines: list[str] = []
+        self._live: list[Ledger] = []
+
+    def run(self, state_dir: Path) -> list[str]:
+        dead = []
+        for path in journal_paths(state_dir):
+            held = open_journal(path)
+            if held is None:
+                continue
+            if held.is_live:
+                with held, suppress(ValueError):
+                    self._live.append(held.read().ledger)
+            else:
+                dead.append(held)
+        for held in dead:
+            with held:
+                self._take(held)
+        for leftover in state_dir.glob("*.new"):
+            # Nobody else writes while we hold the directory.
+            leftover.unlink(missing_ok=True)
+        return self._lines
+
+    def _take(self, held: HeldJournal) -> None:
+        try:
+            record = held.read()
+        except ValueError as error:
+            aside = held.move_aside()
+            self._lines.append(f"damaged journal moved to {aside}: {error}")
+            return
+        if self._is_void(record):
+            held.delete()
+        elif record.ledger.underlay_namespace == self._namespace.identity:
+            self._undo(held, record)
+
+    def _is_void(self, record: Record) -> bool:
+        """Whether what it speaks of went with a boot, or with a namespace whose inode we got."""
+        gone = record.ledger.underlay_namespace != self._namespace.identity
+        return record.boot != boot_id() or (gone and record.inode == self._namespace.inode)
+
+    def _undo(self, held: HeldJournal, record: Record) -> None:
+        ledger = record.ledger
+        namespaces = {self._namespace.identity: self._namespace}
+        inside: Namespace | None = None
+        if ledger.netns:
+            # A namespace that is gone took everything of ours along.
+            with suppress(HostError):
+                inside = self._open_namespace(ledger.netns)
+                namespaces[inside.identity] = inside
+        try:
+            undoing = Undoing(namespaces, ledger, self._live)
+            undoing.run()
+        finally:
+            if inside is not None:
+                inside.close()
+        who = f"{ledger.device} of process {record.pid}, which died"
+        if undoing.errors:
+            self._lines += [f"undoing {who}: {error}" for error in undoing.errors]
+            return
+        held.delete()
+        if not ledger.is_empty:
+            self._lines.append(
+                f"undid what was left of {who}: {len(ledger.routes)} routes, "
+                f"{len(ledger.addresses)} addresses, {len(ledger.settings)} settings"
+            )

@@ -1,0 +1,133 @@
+"""Between :class:`KernelRoute` and pyroute2's route messages and arguments. Pure."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from ovpn6.model.addresses import IPAddress, IPNetwork
+from ovpn6.netconf.interface import ROUTE_PROTOCOL
+from ovpn6.netconf.namespace import FibEntry
+from ovpn6.netconf.plan import Hop, KernelRoute
+
+FAMILIES = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+FIB_MATCH = 0x2000
+"""``RTM_F_FIB_MATCH``: answer with the route that matches, not with what becomes of it."""
+UNICAST, LOCAL, UNREACHABLE = 1, 2, 7
+"""``rtm_type`` of ``linux/rtnetlink.h``."""
+
+_CLONED = 0x200
+_DEAD, _ONLINK, _LINKDOWN = 1, 4, 16
+_SCOPE_LINK = 253
+_LOOPBACK_INDEX = 1
+_PREFERENCE = {1: -1, 0: 0, 3: 1}
+"""RFC 4191 section 2.1 to an order."""
+_ANY = {4: "0.0.0.0", 6: "::"}
+
+
+def request(route: KernelRoute) -> dict[str, Any]:
+    """The arguments of pyroute2's ``route(command, ...)`` that name this route entirely."""
+    destination, hop = route.destination, route.hop
+    arguments: dict[str, Any] = {
+        "family": FAMILIES[destination.version],
+        "dst": str(destination.network_address),
+        "dst_len": destination.prefixlen,
+        "table": route.table,
+        "proto": ROUTE_PROTOCOL,
+    }
+    if route.metric:
+        arguments["priority"] = route.metric
+    if hop is None:
+        arguments["type"] = UNREACHABLE
+        if destination.version == 6:
+            arguments["oif"] = _LOOPBACK_INDEX
+        return arguments
+    arguments |= {"type": UNICAST, "oif": hop.device}
+    if hop.gateway is None and destination.version == 4:
+        arguments["scope"] = _SCOPE_LINK
+    if hop.gateway is not None:
+        arguments |= _gateway_arguments(destination, hop.gateway)
+    if hop.onlink:
+        arguments["flags"] = _ONLINK
+    if hop.source is not None:
+        arguments["prefsrc"] = str(hop.source)
+    if hop.mtu:
+        arguments["metrics"] = {"mtu": hop.mtu}
+    return arguments
+
+
+def decode_route(message: Any, namespace: int) -> FibEntry | None:
+    """The route of an ``RTM_NEWROUTE``; of several hops the first that is alive.
+
+    None for what :class:`KernelRoute` has no words for (blackhole, multicast, local) and for a
+    cached exception.
+    """
+    if message["type"] not in (UNICAST, UNREACHABLE) or message["flags"] & _CLONED:
+        return None
+    attributes = dict(message["attrs"])
+    version = 4 if message["family"] == FAMILIES[4] else 6
+    address = attributes.get("RTA_DST", _ANY[version])
+    hop = None
+    if message["type"] == UNICAST:
+        hop = _decode_hop(message, attributes)
+        if hop is None:
+            return None
+    route = KernelRoute(
+        namespace=namespace,
+        destination=ip_network((address, message["dst_len"])),
+        table=attributes.get("RTA_TABLE", message["table"]),
+        metric=attributes.get("RTA_PRIORITY", 0),
+        hop=hop,
+    )
+    return FibEntry(route, message["proto"], _PREFERENCE.get(attributes.get("RTA_PREF", 0), 0))
+
+
+def chosen_hop(message: Any) -> Hop | None:
+    """Which of several hops the kernel chose, from its answer without :data:`FIB_MATCH`."""
+    return _decode_hop(message, dict(message["attrs"]))
+
+
+def is_multipath(message: Any) -> bool:
+    """Whether the route has several hops."""
+    return "RTA_MULTIPATH" in dict(message["attrs"])
+
+
+def host_destination(address: IPAddress) -> dict[str, Any]:
+    """The arguments that ask for the way to one address."""
+    return {
+        "family": FAMILIES[address.version],
+        "dst": str(address),
+        "dst_len": address.max_prefixlen,
+    }
+
+
+def _gateway_arguments(destination: IPNetwork, gateway: IPAddress) -> dict[str, Any]:
+    if gateway.version == destination.version:
+        return {"gateway": str(gateway)}
+    return {"via": {"family": FAMILIES[gateway.version], "addr": str(gateway)}}
+
+
+def _decode_hop(message: Any, attributes: dict[str, Any]) -> Hop | None:
+    if "RTA_MULTIPATH" in attributes:
+        for hop in attributes["RTA_MULTIPATH"]:
+            inner = dict(hop["attrs"])
+            if not hop["flags"] & (_DEAD | _LINKDOWN):
+                return _hop(hop["oif"], hop["flags"], inner, attributes)
+        return None
+    if "RTA_OIF" not in attributes or message["flags"] & (_DEAD | _LINKDOWN):
+        return None
+    return _hop(attributes["RTA_OIF"], message["flags"], attributes, attributes)
+
+
+def _hop(device: int, flags: int, own: dict[str, Any], shared: dict[str, Any]) -> Hop:
+    gateway = own.get("RTA_GATEWAY") or (own.get("RTA_VIA") or {}).get("addr")
+    source = shared.get("RTA_PREFSRC")
+    metrics = dict(shared["RTA_METRICS"]["attrs"]) if "RTA_METRICS" in shared else {}
+    return Hop(
+        device=device,
+        gateway=ip_address(gateway) if gateway else None,
+        onlink=bool(flags & _ONLINK),
+        source=ip_address(source) if source else None,
+        mtu=metrics.get("RTAX_MTU", 0),
+    )
