@@ -7,6 +7,7 @@ Source: OpenVPN ``error.c``. A line is ``2026-11-22 17:11:43 [about ]text``, wit
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -107,6 +108,12 @@ class Logger:
         self._mute = _Mute(options.mute)
         self._strangers: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
+    def replace(self, other: Logger) -> None:
+        """Go on as another one does: whoever holds this logger need not know."""
+        self._target = other._target
+        self._options = other._options
+        self._mute = other._mute
+
     def log(self, level: Level, text: str, about: str = "") -> None:
         """One line; ``about`` (the peer) stands first."""
         if int(level.value) > self._options.verb:
@@ -191,6 +198,28 @@ def redirect_output(process: ProcessConfig) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def bridge_logging(logger: Logger) -> None:
+    """Let what our layers and libraries say through :mod:`logging` end up in the same log."""
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old, _Bridge):
+            root.removeHandler(old)
+    root.addHandler(_Bridge(logger))
+    root.setLevel(logging.WARNING)
+
+
+class _Bridge(logging.Handler):
+    """Python's levels to ours."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
+        self._logger.log(level, record.getMessage())
 
 
 class _Mute:

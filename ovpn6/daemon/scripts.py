@@ -166,7 +166,7 @@ class ScriptRunner:
             if pending is not None:
                 self._report(pending)
             limit = float(pending.timeout) if pending is not None else DEFERRED_SECONDS
-            ok = await _decided(files, max(limit, DEFERRED_SECONDS)) == "1"
+            ok = await _decided(files, limit) == "1"
         return ScriptResult(ok, code, reason="" if ok else files.reason())
 
     def _pending(self, job: JobId, files: _Files) -> ScriptPending | None:

@@ -1,0 +1,120 @@
+"""What may outlive one life of a role: the device with its datapath, and the host's state."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable
+
+from ovpn6.config.schema import TunnelConfig
+from ovpn6.daemon.logs import Logger
+from ovpn6.datapath.choose import choose, open_datapath
+from ovpn6.datapath.interface import Capabilities, Datapath
+from ovpn6.datapath.userspace import UserspaceOptions
+from ovpn6.model.errors import HostError, UsageError
+from ovpn6.model.flow import Input
+from ovpn6.model.names import Level, LinkId
+from ovpn6.netconf.interface import HostState
+from ovpn6.netconf.netlink import NetlinkHost
+
+FIRST_ACCEPTED_LINK = 1 << 20
+"""Ids of accepted TCP connections begin here; a role numbers its own links from 1."""
+
+
+class Machinery:
+    """Opened for a life, and closed after it unless ``persist-tun`` keeps the device.
+
+    ``well_begun`` is called when a role has started, ``announced`` when the tunnel is up.
+    """
+
+    def __init__(
+        self, logger: Logger, well_begun: Callable[[], None], announced: Callable[[], None]
+    ) -> None:
+        self.logger = logger
+        self.well_begun = well_begun
+        self.announced = announced
+        self.device = ""
+        self.receiver: Callable[[Input], None] = _nobody
+        self._datapath: Datapath | None = None
+        self._host: HostState | None = None
+        self._link_ids = itertools.count(FIRST_ACCEPTED_LINK)
+
+    @property
+    def datapath(self) -> Datapath:
+        """Only between :meth:`open` and :meth:`close_device`."""
+        if self._datapath is None:
+            raise UsageError("no datapath is open")
+        return self._datapath
+
+    @property
+    def host(self) -> HostState:
+        """Only after :meth:`open`."""
+        if self._host is None:
+            raise UsageError("no host state is open")
+        return self._host
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of the open datapath."""
+        return self.datapath.capabilities
+
+    def open(self, config: TunnelConfig) -> None:
+        """Have datapath, device and host state; what was kept stays. Raises ``HostError``."""
+        if self._datapath is None:
+            self._datapath = self._new_datapath(config)
+        spec = config.host.device
+        if self._host is None:
+            self._host = NetlinkHost(notice=lambda text: self.logger.log(Level.NOTICE, text))
+        if not self.device:
+            self.device = self._datapath.open_device(spec, config.host.tun_mtu)
+            self.logger.log(Level.NOTICE, f"TUN/TAP device {self.device} opened")
+        self._host.open(self.device, spec.netns, "", spec.txqueuelen)
+
+    def gateway_environment(self) -> dict[str, str]:
+        """The host's default gateways by OpenVPN's names."""
+        found = self.host.default_gateways()
+        pairs = (("route_net_gateway", found.ipv4), ("route_net_gateway_ipv6", found.ipv6))
+        return {name: str(way.address) for name, way in pairs if way and way.address}
+
+    def deaf(self) -> None:
+        """What the datapath tells from now on is for nobody."""
+        self.receiver = _nobody
+
+    def close_device(self) -> None:
+        """Take the host's state and the device away."""
+        if self._host is not None and self.device:
+            self._try(self._host.forget_device)
+        if self._datapath is not None:
+            self._datapath.close()
+        self._datapath, self.device = None, ""
+
+    def close(self) -> None:
+        """Everything, for good."""
+        self.close_device()
+        if self._host is not None:
+            self._try(self._host.close)
+        self._host = None
+
+    def _new_datapath(self, config: TunnelConfig) -> Datapath:
+        choice = choose(disable_dco=config.data.disable_dco)
+        self.logger.log(Level.NOTICE, str(choice))
+        data = config.data
+        return open_datapath(
+            choice,
+            lambda happened: self.receiver(happened),
+            asyncio.get_running_loop(),
+            os.urandom,
+            UserspaceOptions(data.replay_window, data.replay_time, data.mute_replay_warnings),
+            lambda: LinkId(next(self._link_ids)),
+        )
+
+    def _try(self, undo: Callable[[], None]) -> None:
+        try:
+            undo()
+        except HostError as error:
+            self.logger.log(Level.ERROR, str(error))
+
+
+def _nobody(happened: Input) -> None:
+    """Nobody listens."""
