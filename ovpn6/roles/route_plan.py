@@ -68,7 +68,9 @@ def plan_routes(orders: Iterable[RouteOrder], setting: RouteSetting) -> RoutePla
     if setting.block_ipv6:
         tunnel = _blocked_ipv6(tunnel, setting)
     bypass = _bypass(redirected, listed, setting)
-    return RoutePlan((*bypass, *tunnel), tuple(listed), tuple(notices))
+    around = {route.destination for route in bypass}
+    tunnel = tuple(route for route in tunnel if route.destination not in around)
+    return RoutePlan((*bypass, *tunnel), listed, tuple(notices))
 
 
 def bypass_for(
