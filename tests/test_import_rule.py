@@ -32,11 +32,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 PURE = ("model", "protocol", "mtu", "roles")
 
 IMPURE_MODULES = frozenset(
-    ("asyncio", "concurrent", "multiprocessing", "sched", "threading")
-    + ("fcntl", "io", "os", "pathlib", "shutil", "sys", "tempfile")
-    + ("http", "select", "selectors", "signal", "socket", "ssl", "subprocess", "urllib")
-    + ("random", "secrets", "time", "uuid", "logging")
-    + ("OpenSSL", "pyroute2", "rich", "scapy")
+    {
+        *("asyncio", "concurrent", "multiprocessing", "sched", "threading"),
+        *("fcntl", "io", "os", "pathlib", "shutil", "sys", "tempfile"),
+        *("http", "select", "selectors", "signal", "socket", "ssl", "subprocess", "urllib"),
+        *("random", "secrets", "time", "uuid", "logging"),
+        *("OpenSSL", "pyroute2", "rich", "scapy"),
+    }
 )
 IMPURE_CALLS = frozenset({"open", "print", "input"})
 CLOCKS = frozenset({"now", "utcnow", "today"})
