@@ -6,7 +6,7 @@ them. Everything a step wants done goes through :meth:`ServerCore.emit`, in orde
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,6 +27,7 @@ from ovpn6.model.names import (
     Transport,
 )
 from ovpn6.model.specs import ScriptCall
+from ovpn6.protocol.events import Event
 from ovpn6.roles.address_pool import AddressPool
 from ovpn6.roles.auth_token import TokenAuthority
 from ovpn6.roles.deadlines import Deadlines
@@ -78,6 +79,8 @@ class LinkState:
     transport: Transport
     listener: LinkId | None = None
     open: bool = False
+    spoken: bool = False
+    """A TCP connection became a peer."""
 
 
 class PeerTable:
@@ -172,6 +175,12 @@ class ServerCore:
     timers: Deadlines[Timer] = field(default_factory=Deadlines)
     counts: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
+    events: deque[tuple[ServerPeer, Event]] = field(default_factory=deque)
+    """What connections said, to be handled in this step after what is going on."""
+    touched: dict[PeerId, ServerPeer] = field(default_factory=dict)
+    """Peers whose deadline may have changed in this step."""
+    pool_saved_at: Instant | None = None
+    script_context: str = "init"
     _last_job: int = 0
     _last_log: dict[str, Instant] = field(default_factory=dict)
 
@@ -194,13 +203,23 @@ class ServerCore:
         actions, self.actions = self.actions, []
         return actions
 
+    def enqueue(self, peer: ServerPeer, events: list[Event]) -> None:
+        """Handle these after what is going on now, in order."""
+        self.touch(peer)
+        self.events.extend((peer, event) for event in events)
+
+    def touch(self, peer: ServerPeer) -> None:
+        """Its deadline may have changed."""
+        self.touched[peer.peer] = peer
+
     def log(self, level: Level, text: str, peer: ServerPeer | None = None) -> None:
         """One line, about a peer or ourselves."""
         self.emit(Log(level, text, peer.about if peer else ""))
 
     def count(self, reason: str) -> None:
         """One more of something that nobody needs to read about each time."""
-        self.counts[reason] += 1
+        known = reason in self.counts or len(self.counts) < _MOST_REASONS
+        self.counts[reason if known else "other reasons"] += 1
 
     def stranger(self, reason: str, about: str, now: Instant) -> None:
         """Count what a stranger did; log it when that reason was not logged for a while."""
@@ -208,7 +227,7 @@ class ServerCore:
         last = self._last_log.get(reason)
         if last is not None and now < last + STRANGER_LOG_SECONDS:
             return
-        if last is None and len(self._last_log) >= _MOST_LOGGED_REASONS:
+        if last is None and len(self._last_log) >= _MOST_REASONS:
             return
         self._last_log[reason] = now
         self.emit(Log(Level.INFO, f"dropped: {reason} ({self.counts[reason]} so far)", about))
@@ -236,4 +255,5 @@ class ServerCore:
         return now + self.context.wall_offset
 
 
-_MOST_LOGGED_REASONS = 200
+_MOST_REASONS = 200
+"""Bounds what reasons with a stranger's words in them could make us remember."""

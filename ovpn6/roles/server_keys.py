@@ -51,11 +51,17 @@ class KeyRing:
 
     def begin(self, key_id: KeyId) -> None:
         """A negotiation begins: what was known of an earlier one under this id is void."""
+        self._facts.pop(key_id, None)
         self._facts[key_id] = set()
 
-    def first_installed(self) -> None:
-        """Key 0 is in PRIMARY now."""
-        self.slots = {KeySlot.PRIMARY: KeyId(0)}
+    def newest_usable(self) -> KeyId | None:
+        """The latest key id that is negotiated and verified."""
+        usable = [key_id for key_id in self._facts if self.is_usable(key_id)]
+        return usable[-1] if usable else None
+
+    def first_installed(self, key_id: KeyId) -> None:
+        """This key is in PRIMARY now."""
+        self.slots = {KeySlot.PRIMARY: key_id}
 
     def learn(self, key_id: KeyId, fact: KeyFact) -> list[KeyStep]:
         """Note a fact; returns what follows from it. Nothing does before ``first_installed``."""

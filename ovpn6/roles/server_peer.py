@@ -112,11 +112,13 @@ def next_state(state: PeerState, event: PeerEvent) -> PeerState:
 
 @dataclass(slots=True)
 class Person:
-    """Who a client is, as far as it is known. ``username`` is set once it has been verified."""
+    """Who a client is, as far as it is known."""
 
     identity: PeerIdentity = field(default_factory=PeerIdentity)
     common_name: str = ""
     username: str = ""
+    login: str = ""
+    """The user name as the client sends it; ``username`` may have been overridden."""
     peer_info: Mapping[str, str] = field(default_factory=dict)
     options: str = ""
     capabilities: PeerCapabilities | None = None
@@ -135,8 +137,8 @@ class Grant:
     cipher: str = ""
     framing: Framing = Framing.NONE
     compression_push: str = ""
-    connect_script_done: bool = False
-    replies: tuple[str, ...] = ()
+    connected: bool = False
+    """client-connect said yes, so client-disconnect must be told."""
     pushed_at: Instant | None = None
 
 
@@ -145,13 +147,14 @@ class Waiting:
     """What a client in the midst of its set-up waits for.
 
     ``verdicts``: scripts that must still say yes. ``learning``: networks whose learn-address script
-    runs. ``deadline``: when the present state must be over.
+    runs. ``deadline``: when the present state must be over. ``token_due``: time for a new token.
     """
 
     deadline: Instant | None = None
     verdicts: int = 0
     learning: int = 0
     push_wanted: bool = False
+    token_due: Instant | None = None
 
 
 @dataclass(slots=True, eq=False)
