@@ -208,8 +208,12 @@ class HostConfig:
     route_metric: int | None = None
     route_table: int = 0
     route_delay: int = 0
+    route_gateway: IPAddress | None = None
+    """What routes without a gateway of their own lead through; None is the device alone."""
+    route_ipv6_gateway: IPAddress | None = None
     redirect_gateway: frozenset[str] | None = None
-    """Flags (``def1``, ``ipv6``, ``!ipv4``, ``local`` ...), None when not given."""
+    """Flags (``def1``, ``ipv6``, ``!ipv4``, ``local`` ...), None when not given; with ``private``
+    it is ``redirect-private``: everything but the default route itself."""
     block_ipv6: bool = False
     max_routes: int = 0
     allow_recursive_routing: bool = False
@@ -285,6 +289,8 @@ class ServerConfig:
     auth_gen_token_secret: FileRef | None = None
     push: tuple[str, ...] = ()
     """Options to push, in order, each as the text the client will read."""
+    explicit_exit_notify: int = 0
+    """1 tells clients to reconnect here when the server ends, 2 to go to their next server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,11 +375,14 @@ class PushedConfig:
     ifconfig_ipv6: IPInterface | None = None
     ifconfig_ipv6_gateway: IPAddress | None = None
     route_gateway: IPAddress | None = None
+    route_ipv6_gateway: IPAddress | None = None
     topology: str = "subnet"
+    """``net30`` and ``p2p`` servers: ``route_gateway`` is their end unless they pushed another."""
     peer_id: int | None = None
     cipher: str | None = None
     protocol_flags: frozenset[str] = frozenset()
-    """``cc-exit``, ``tls-ekm`` (``key-derivation tls-ekm`` too), ``dyn-tls-crypt``."""
+    """``cc-exit``, ``tls-ekm`` (``key-derivation tls-ekm`` too), ``dyn-tls-crypt``; any other
+    word is a format this end did not offer."""
     tun_mtu: int | None = None
     ping: int | None = None
     ping_restart: int | None = None
@@ -389,7 +398,8 @@ class PushedConfig:
     redirect_gateway: frozenset[str] | None = None
     block_ipv6: bool = False
     compression: str = ""
-    """``stub-v2``, ``stub`` or "" (none)."""
+    """``stub-v2``, ``stub`` (``comp-lzo no``) or "" (none); any other word (``stub-swap``, ``lzo``
+    ...) is a framing this end cannot do, so the tunnel would carry nothing."""
     dhcp_options: tuple[str, ...] = ()
     """``dhcp-option``/``dns`` lines, for ``foreign_option_n``."""
     sndbuf: int | None = None
