@@ -9,22 +9,21 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ovpn6.datapath.errors import Counts, count, error_name
-from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
-from ovpn6.datapath.keepalive import INTERVAL, Keepalive, begin
-from ovpn6.datapath.links import connect, listen, local_endpoint, open_socket
-from ovpn6.datapath.peers import KeyPair, PeerTable
+from ovpn6.datapath.core import DatapathCore
+from ovpn6.datapath.errors import error_name
+from ovpn6.datapath.interface import Capabilities, ReportSink
+from ovpn6.datapath.keepalive import INTERVAL
+from ovpn6.datapath.links import Link, connect, listen, local_endpoint, open_socket
 from ovpn6.datapath.tcp_link import TcpLink, TcpListener
 from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
-from ovpn6.datapath.worker import Worker
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.addresses import Endpoint
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import DeviceLost, LinkAccepted, LinkClosed
-from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId, Transport
-from ovpn6.model.specs import DeviceSpec, Framing, KeyMaterial, LinkSpec, PeerCounters, PeerSpec
-from ovpn6.protocol.data_channel import OCC_EXIT, KeyExhausted, ReplayWindow
+from ovpn6.model.names import Instant, LinkId, Transport
+from ovpn6.model.specs import DeviceSpec, Framing, LinkSpec, PeerSpec
+from ovpn6.protocol.data_channel import ReplayWindow
 
 CAPABILITIES = Capabilities(
     name="user space (Python)",
@@ -39,6 +38,8 @@ FRAME_ROOM = 256
 REPLAY_WARNING_INTERVAL = 10
 """Ticks between warnings about replays."""
 
+OpenDevice = Callable[[DeviceSpec], tuple[int, str]]
+
 log = logging.getLogger("ovpn6.datapath")
 
 
@@ -51,9 +52,8 @@ class UserspaceOptions:
     mute_replay_warnings: bool = False
 
 
-class UserspaceDatapath:
-    """See :class:`~ovpn6.datapath.interface.Datapath`; a link that has gone is no ``UsageError``
-    but a counted drop, as it may go between a role's decision and its execution."""
+class UserspaceDatapath(DatapathCore):
+    """See :class:`~ovpn6.datapath.interface.Datapath`."""
 
     def __init__(
         self,
@@ -62,33 +62,38 @@ class UserspaceDatapath:
         entropy: Callable[[int], bytes],
         options: UserspaceOptions,
         new_link_id: Callable[[], LinkId],
+        open_device: OpenDevice = open_tun,
     ) -> None:
-        """``entropy`` is for backends that draw their own ids; packet ids here count from 1."""
-        self._report = report
+        """``entropy`` is for backends that draw ids of their own; packet ids count from 1.
+
+        ``open_device`` gives a descriptor that reads and writes one IP packet at a time.
+        """
+        super().__init__(
+            CAPABILITIES,
+            report,
+            loop.time,
+            lambda: ReplayWindow(options.replay_window, options.replay_time),
+            self._device_lost,
+            os.read,
+            os.write,
+        )
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id
-        self._counts: Counts = {}
+        self._open_device = open_device
         self._mtu = 0
         self._links: dict[LinkId, UdpLink | TcpLink] = {}
         self._listeners: dict[LinkId, TcpListener] = {}
-        self._peers = PeerTable()
-        self._worker = Worker(self._peers, report, self._counts, self._device_lost)
-        self._keepalive = Keepalive(self._peers, report, self._worker.transmit, self._counts)
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._replays_warned = 0
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return CAPABILITIES
 
     # --- device ---------------------------------------------------------------------------------
 
     def open_device(self, spec: DeviceSpec, mtu: int) -> str:
         if self._worker.tunnel >= 0:
             raise UsageError("the device is open")
-        self._worker.tunnel, name = open_tun(spec)
+        self._worker.tunnel, name = self._open_device(spec)
         self._mtu = mtu
         self._loop.add_reader(self._worker.tunnel, self._worker.tunnel_readable)
         return name
@@ -128,60 +133,12 @@ class UserspaceDatapath:
             self._loop.remove_reader(opened.sock)
             opened.close()
 
-    def send_control(self, path: Path, datagram: bytes) -> None:
-        link = self._links.get(path.link)
-        if link is None:
-            count(self._counts, "send closed link")
-        else:
-            link.send((datagram,), link.source(path))
-
-    # --- peers and keys -------------------------------------------------------------------------
+    # --- peers ----------------------------------------------------------------------------------
 
     def add_peer(self, spec: PeerSpec) -> None:
-        self._peers.add(spec, self._links.get(spec.path.link))
+        super().add_peer(spec)
         if self._timer is None:
             self._timer = self._loop.call_later(INTERVAL, self._tick)
-
-    def update_peer(self, spec: PeerSpec) -> None:
-        self._peers.update(spec, self._links.get(spec.path.link))
-
-    def remove_peer(self, peer: PeerId) -> PeerCounters:
-        removed = self._peers.remove(peer)
-        counters = removed.counters()
-        removed.wipe()
-        return counters
-
-    def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
-        known = self._peers.get(peer)
-        window = ReplayWindow(self._options.replay_window, self._options.replay_time)
-        known.install(slot, KeyPair(key, known.spec.send_id, window))
-        if known.live_since is None:
-            begin(known, Instant(self._loop.time()))
-
-    def swap_keys(self, peer: PeerId) -> None:
-        self._peers.get(peer).swap()
-
-    def drop_key(self, peer: PeerId, slot: KeySlot) -> None:
-        self._peers.get(peer).drop(slot)
-
-    def send_exit(self, peer: PeerId) -> None:
-        known = self._peers.get(peer)
-        try:
-            datagram = known.seal_special(OCC_EXIT)
-        except KeyExhausted:
-            count(self._counts, "exit key exhausted")
-            return
-        if datagram is not None:
-            self._worker.transmit(known, (datagram,))
-
-    def counters(self, peer: PeerId) -> PeerCounters:
-        return self._peers.get(peer).counters()
-
-    def keys(self, peer: PeerId) -> dict[KeySlot, KeyId]:
-        return {slot: key.key_id for slot, key in self._peers.get(peer).keys.items()}
-
-    def drops(self) -> Drops:
-        return Drops(dict(self._counts))
 
     def close(self) -> None:
         """Keys are forgotten: the crypto library clears its contexts, Python's own byte strings
@@ -192,10 +149,12 @@ class UserspaceDatapath:
         for link in [*self._links, *self._listeners]:
             self.close_link(link)
         self.close_device()
-        for peer in self._peers.all():
-            self.remove_peer(peer.peer)
+        self._forget_peers()
 
     # --- helpers --------------------------------------------------------------------------------
+
+    def _find_link(self, link: LinkId) -> Link | None:
+        return self._links.get(link)
 
     def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
         kind = MultihomeUdpLink if spec.options.multihome else UdpLink

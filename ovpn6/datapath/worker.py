@@ -8,7 +8,6 @@ stranger can cause costs one counter. Never raises.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Sequence
 
 from ovpn6.datapath.errors import Counts, count, count_error
@@ -44,6 +43,9 @@ DATA_V2 = int(Opcode.DATA_V2)
 GONE = frozenset({errno.EBADFD, errno.ENODEV, errno.EBADF, errno.ENXIO})
 """What reading or writing says when the device was deleted underneath us."""
 
+Read = Callable[[int, int], bytes]
+Write = Callable[[int, bytes], int]
+
 REASONS: dict[type[PeerError], str] = {
     AuthenticationFailed: "data authentication",
     Replayed: "data replay",
@@ -60,6 +62,8 @@ class Worker:
         report: ReportSink,
         counts: Counts,
         tunnel_lost: Callable[[OSError], None],
+        read: Read,
+        write: Write,
     ) -> None:
         """``tunnel_lost``: the device is gone; it must set ``tunnel`` to -1."""
         self.tunnel = -1
@@ -67,13 +71,15 @@ class Worker:
         self._report = report
         self._counts = counts
         self._tunnel_lost = tunnel_lost
+        self._read = read
+        self._write = write
 
     # --- out ------------------------------------------------------------------------------------
 
     def tunnel_readable(self) -> None:
         """Seal and send what waits in the tunnel, up to the budget, in runs of one peer."""
         tunnel = self.tunnel
-        read = os.read
+        read = self._read
         owners = self._peers.routes.memo
         run: list[bytes] = []
         runner: Peer | None = None
@@ -132,7 +138,7 @@ class Worker:
         """Open and write what arrived from one source."""
         by_wire_id = self._peers.by_wire_id
         owners = self._peers.routes.memo
-        write = os.write
+        write = self._write
         for datagram in datagrams:
             first = datagram[0] if datagram else 0
             if first >> 3 != DATA_V2:
