@@ -229,7 +229,11 @@ def _files(call: ScriptCall, directory: Path | None) -> Iterator[_Files]:
     try:
         files = _Files((), {})
         if call.secret_input is not None:
-            files.arguments = (*files.arguments, str(make("up", call.secret_input.reveal())))
+            path = str(make("up", call.secret_input.reveal()))
+            if call.input_variable:
+                files.environment[call.input_variable] = path
+            else:
+                files.arguments = (*files.arguments, path)
         if call.returns_config:
             files.config = make("cc")
             files.arguments = (*files.arguments, str(files.config))

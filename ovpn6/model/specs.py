@@ -178,8 +178,8 @@ class ScriptCall:
     ``secret_input`` (via-file), then that of an empty one when ``returns_config``. ``deferrable``:
     exit code 2 means the answer comes through ``auth_control_file`` or
     ``client_connect_deferred_file``. ``input_variable``: the path of ``secret_input``'s file goes
-    into this variable instead of the arguments. ``counters_of``: add ``bytes_received`` and
-    ``bytes_sent`` of this peer, as the datapath counts them when the action is carried out.
+    into this variable instead of the arguments. ``peer``: add ``bytes_received`` and ``bytes_sent``
+    of this peer, as the datapath counts them when the action is carried out.
     """
 
     kind: str
@@ -192,7 +192,6 @@ class ScriptCall:
     deferrable: bool = False
     peer: PeerId | None = None
     input_variable: str = ""
-    counters_of: PeerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ovpn6.model.flow import (
     AddPeer,
     ApplyHost,
     ClientConfigRead,
+    CloseLink,
     ControlReceived,
     DropKey,
     FloatConflict,
@@ -68,7 +69,7 @@ from ovpn6.roles.auth_token import TokenAuthority
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.leases import load_leases
 from ovpn6.roles.server_core import Job, JobKind, ServerCore, TimerKind
-from ovpn6.roles.server_host import STATE_WORDS, HostLife, Phase
+from ovpn6.roles.server_host import ENDING_PHASES, STATE_WORDS, HostLife, Phase
 from ovpn6.roles.server_keys import KeyFact
 from ovpn6.roles.server_peer import PeerState, ServerPeer
 from ovpn6.roles.server_plan import ServerPlan, plan_server
@@ -157,13 +158,17 @@ class ServerRole:
             server_leave.refuse(core, peer, now, f"still {peer.state.value} after hand-window")
 
     def _control_received(self, happened: ControlReceived, now: Instant) -> None:
-        server_admission.control_received(self._core, self._connect_freq, happened, now)
+        limit = None if self._life.phase in ENDING_PHASES else self._connect_freq
+        server_admission.control_received(self._core, limit, happened, now)
 
     def _link_opened(self, happened: LinkOpened, now: Instant) -> None:
         server_host.link_opened(self._core, self._life, happened)
 
     def _link_accepted(self, happened: LinkAccepted, now: Instant) -> None:
-        server_admission.link_accepted(self._core, happened, now)
+        if self._life.phase in ENDING_PHASES:
+            self._core.emit(CloseLink(happened.link))
+        else:
+            server_admission.link_accepted(self._core, happened, now)
 
     def _link_closed(self, happened: LinkClosed, now: Instant) -> None:
         server_admission.link_closed(self._core, happened, now)

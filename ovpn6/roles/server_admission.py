@@ -45,13 +45,14 @@ class FrequencyLimit:
 
 
 def control_received(
-    core: ServerCore, limit: FrequencyLimit, received: ControlReceived, now: Instant
+    core: ServerCore, limit: FrequencyLimit | None, received: ControlReceived, now: Instant
 ) -> None:
-    """A control datagram: of a known peer, or a stranger's."""
+    """A control datagram: of a known peer, or a stranger's. No ``limit``: nobody new may come."""
     datagram, path = received.datagram, received.path
     peer = core.peers.find(path, SessionId(datagram[1:HEADER_SIZE]))
     if peer is None:
-        _stranger(core, limit, path, datagram, now)
+        if limit is not None:
+            _stranger(core, limit, path, datagram, now)
         return
     try:
         core.enqueue(peer, peer.connection.receive(datagram, now))

@@ -27,7 +27,7 @@ from ovpn6.roles.server_scripts import base_environment, stranger_environment
 NAME_LIMIT = 64
 """Longest common name, and longest user name that becomes one."""
 _PENDING_METHODS = {"OPEN_URL": "openurl", "WEB_AUTH": "webauth", "CR_TEXT": "crtext"}
-"""First word of an ``auth_pending_file`` text, and what IV_SSO must list for it."""
+"""First word of an ``auth_pending_file`` text that names no method, and what IV_SSO must list."""
 
 
 def start_metadata_check(core: ServerCore, peer: ServerPeer, metadata: bytes) -> None:
@@ -98,15 +98,15 @@ def metadata_judged(core: ServerCore, peer: ServerPeer, result: ScriptResult, no
 def pending(core: ServerCore, peer: ServerPeer, asked: ScriptPending, now: Instant) -> None:
     """The script needs the user to do something: tell the client, and wait longer."""
     capabilities = peer.person.capabilities
-    method = _PENDING_METHODS.get(asked.text.partition(":")[0])
+    method = asked.method or _PENDING_METHODS.get(asked.text.partition(":")[0])
     supported = peer.person.peer_info.get("IV_SSO", "").split(",")
     if capabilities is None or method is None or method not in supported:
         refuse(
             core,
             peer,
             now,
-            f"client cannot do the pending authentication {asked.text.partition(':')[0]!r}",
-            "Authentication failed; its pending method is not supported",
+            f"client cannot do the pending authentication {method!r}",
+            f"Authentication failed; pending method {method!r} is not supported",
         )
         return
     control = core.config.control
@@ -195,11 +195,10 @@ def _common_name(core: ServerCore, identity: PeerIdentity) -> str:
         if core.config.tls.verify_client_cert == "require":
             raise _Refused("no client certificate")
         return ""
-    wanted = core.config.tls.x509_username_field
-    leaf = identity.chain[0]
-    name = leaf.common_name if wanted == "CN" else leaf.fields.get(wanted, "")
+    name = identity.common_name
     if not name or len(name) > NAME_LIMIT:
-        raise _Refused(f"certificate field {wanted} is empty or longer than {NAME_LIMIT}")
+        field = core.config.tls.x509_username_field
+        raise _Refused(f"certificate field {field} is empty or longer than {NAME_LIMIT}")
     return printable(name)
 
 
@@ -270,7 +269,7 @@ def _ask_script(
     core.run(
         Job(JobKind.VERIFY_PASSWORD, peer.peer, key_id),
         ScriptCall(
-            "user-pass-verify",
+            "auth-user-pass-verify",
             scripts.auth_user_pass_verify,
             environment=environment,
             secret_environment={} if via_file else {"password": password},

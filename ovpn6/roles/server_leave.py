@@ -174,6 +174,6 @@ def _run_disconnect(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
             "client-disconnect",
             core.config.scripts.client_disconnect,
             environment=environment,
-            counters_of=peer.peer if peer.in_datapath else None,
+            peer=peer.peer if peer.in_datapath else None,
         ),
     )

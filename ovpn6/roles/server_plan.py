@@ -1,6 +1,6 @@
 """What a server's configuration comes to: own addresses, pool, settings for each connection. PURE.
 
-The expansion of ``server`` and ``server-ipv6`` follows OpenVPN ``helper.c`` (topology subnet).
+``config`` has expanded ``server`` and ``server-ipv6`` into addresses and pools.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from ovpn6.model.specs import HostPlan, Route, RouteVia
 from ovpn6.protocol.connection import ConnectionSettings
 from ovpn6.protocol.negotiation_rules import options_string
 from ovpn6.roles.address_pool import PoolRange
-
-_LARGE_POOL_START = 0x1000
-"""Where ``server-ipv6`` begins to hand out in a prefix shorter than /112."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +124,11 @@ def _own_ipv6(config: TunnelConfig, server: ServerConfig) -> IPv6Interface | Non
 def _pool_ipv4(server: ServerConfig) -> tuple[IPv4Address, IPv4Address] | None:
     if isinstance(server.pool_start, IPv4Address) and isinstance(server.pool_end, IPv4Address):
         return server.pool_start, server.pool_end
-    network = server.server
-    if network is None or server.server_nopool:
-        return None
-    first, last = int(network.network_address) + 2, int(network.broadcast_address) - 1
-    return IPv4Address(first), IPv4Address(last)
+    return None
 
 
 def _pool_ipv6(server: ServerConfig) -> IPv6Interface | None:
-    if isinstance(server.pool_ipv6, IPv6Interface):
-        return server.pool_ipv6
-    network = server.server_ipv6
-    if network is None or server.server_nopool:
-        return None
-    start = _LARGE_POOL_START if network.prefixlen < 112 else 2
-    return IPv6Interface((int(network.network_address) + start, network.prefixlen))
+    return server.pool_ipv6 if isinstance(server.pool_ipv6, IPv6Interface) else None
 
 
 def _gateway(text: str) -> IPv6Address | IPv4Address | None:
