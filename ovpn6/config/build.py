@@ -32,20 +32,19 @@ def build_config(draft: Draft) -> TunnelConfig:
     is_server = mode is Mode.SERVER
     server = _server(draft) if is_server else None
     client = None if is_server else _client(draft)
-    data = _data(draft, is_server=is_server)
     return TunnelConfig(
         mode=mode,
         process=draft.process,
         tls=draft.tls,
         wrap=_wrap(draft),
         control=draft.control,
-        data=data,
+        data=_data(draft, is_server=is_server),
         host=_host(draft),
         sockets=draft.sockets,
         scripts=draft.scripts,
         server=server,
         client=client,
-        origin=draft.source_of(*draft.given) or Source("[command line]"),
+        origin=draft.origin,
     )
 
 
@@ -62,6 +61,7 @@ def _mode(draft: Draft) -> Mode:
         advice = "keep one: a process is a server or a client"
         name = next(name for name in ("client", "pull", "tls-client") if draft.is_given(name))
         draft.fail(f"{name} contradicts being a server", draft.source_of(name), advice)
+        draft.role_known = False
     if role.mode_server and not macro and not role.tls_server:
         draft.fail("mode server needs tls-server", server_source, "add tls-server")
     if role.tls_server and not is_server:
@@ -69,7 +69,9 @@ def _mode(draft: Draft) -> Mode:
         message = "tls-server without `mode server` is an end without clients"
         advice = "add server-ipv6 or server: the tunnel of two equal ends is not supported"
         draft.fail(message, draft.source_of(name), advice)
+        draft.role_known = is_client
     elif not is_server and not is_client:
+        draft.role_known = False
         advice = "add `client`, or `server-ipv6 NETWORK/BITS`"
         name = "tls-client" if role.tls_client else "mode"
         message = "neither server nor client: the tunnel of two equal ends is not supported"
@@ -85,7 +87,7 @@ def _mode(draft: Draft) -> Mode:
 def _server(draft: Draft) -> ServerConfig:
     server = macros.expand_server(draft)
     link = draft.link
-    lines = link.locals or (LocalLine(draft.source_of("proto") or Source("[default]"), ""),)
+    lines = link.locals or (LocalLine(draft.source_of("proto") or draft.origin, ""),)
     listens: list[Listen] = []
     for line in lines:
         proto = line.proto or link.proto
@@ -114,8 +116,8 @@ def _client(draft: Draft) -> ClientConfig:
     else:
         remotes = [_remote_of(draft, link, line) for line in link.remotes]
     if not remotes and not draft.blocks and (draft.role.client or draft.role.pull):
-        source = draft.source_of("client", "pull")
-        draft.fail("a client needs a remote", source, "add `remote HOST PORT`")
+        asked = draft.source_of("client", "pull")
+        draft.fail("a client needs a remote", asked, "add `remote HOST PORT`")
     return replace(
         draft.client,
         remotes=tuple(remotes),

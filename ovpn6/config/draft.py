@@ -105,6 +105,10 @@ class Draft:
     """Everything read so far. ``base`` is the directory that relative paths start from."""
 
     base: FilePath
+    origin: Source = Source("[command line]")
+    """What an error is blamed on that has no directive of its own."""
+    role_known: bool = True
+    """Whether server or client could be told; else what follows from it is not judged."""
     process: ProcessConfig = ProcessConfig()
     tls: TlsConfig = TlsConfig()
     wrap: WrapConfig = WrapConfig()
@@ -131,7 +135,7 @@ class Draft:
 
     def fail(self, text: str, source: Source | None, advice: str = "") -> None:
         """Note something the operator must change; reading goes on to find the rest."""
-        self.errors.append(ConfigError(text, source, advice))
+        self.errors.append(ConfigError(text, source or self.origin, advice))
 
     def source_of(self, *names: str) -> Source | None:
         """Where the first of these directives stands last, None when none is given."""

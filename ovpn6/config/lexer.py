@@ -40,6 +40,16 @@ def parse_text(text: str, name: str, first_line: int = 1) -> list[Directive]:
 
     Raises ``ConfigErrors`` with every line that cannot be read.
     """
+    directives, errors = scan_text(text, name, first_line)
+    if errors:
+        raise ConfigErrors(tuple(errors))
+    return directives
+
+
+def scan_text(
+    text: str, name: str, first_line: int = 1
+) -> tuple[list[Directive], list[ConfigError]]:
+    """As :func:`parse_text`, with the lines that cannot be read beside those that can."""
     directives: list[Directive] = []
     errors: list[ConfigError] = []
     lines = text.removeprefix("\ufeff").split("\n")
@@ -58,9 +68,7 @@ def parse_text(text: str, name: str, first_line: int = 1) -> list[Directive]:
             directives.append(Directive(tag, (), source, inline=body))
         except ConfigError as error:
             errors.append(error)
-    if errors:
-        raise ConfigErrors(tuple(errors))
-    return directives
+    return directives, errors
 
 
 def parse_arguments(args: Sequence[str]) -> list[Directive]:

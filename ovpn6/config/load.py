@@ -13,7 +13,7 @@ from ovpn6.config import document, normalise, push, rules
 from ovpn6.config.build import build_config
 from ovpn6.config.draft import Draft
 from ovpn6.config.files import check_files
-from ovpn6.config.lexer import COMMAND_LINE, Directive, parse_arguments, parse_text
+from ovpn6.config.lexer import COMMAND_LINE, Directive, parse_arguments, scan_text
 from ovpn6.config.reading import fold_all
 from ovpn6.config.schema import PeerConfig, PushedConfig, TunnelConfig
 from ovpn6.model.errors import ConfigError, ConfigErrors, Source
@@ -32,7 +32,7 @@ def load_config(args: list[str]) -> TunnelConfig:
         reader.take(parse_arguments(args), depth=0)
     except ConfigErrors as errors:
         reader.errors.extend(errors.errors)
-    draft = Draft(base=reader.base)
+    draft = Draft(base=reader.base, origin=_origin(reader.directives))
     draft.errors.extend(reader.errors)
     if not reader.directives and not reader.errors:
         advice = "give a file: ovpn6 --config FILE, or see ovpn6 --help"
@@ -43,7 +43,7 @@ def load_config(args: list[str]) -> TunnelConfig:
     check_files(draft, in_blocks, rules.SCRIPTS)
     if draft.errors:
         raise ConfigErrors(tuple(sorted(dict.fromkeys(draft.errors), key=_position)))
-    return replace(config, warnings=tuple(draft.warnings), origin=_origin(reader.directives))
+    return replace(config, warnings=tuple(draft.warnings), origin=draft.origin)
 
 
 def load_file(path: Path) -> TunnelConfig:
@@ -109,7 +109,6 @@ class _Reader:
             return
         try:
             text = (self.base / name).read_text(encoding="utf-8")
-            self.take(parse_text(text, name), depth)
         except OSError as error:
             reason = f"config {name}: {error.strerror}"
             advice = f"make it, or correct the path ({self.base / name})"
@@ -117,8 +116,10 @@ class _Reader:
         except ValueError:
             reason = f"config {name}: it is not text"
             self.errors.append(ConfigError(reason, directive.source, "save it as UTF-8"))
-        except ConfigErrors as errors:
-            self.errors.extend(errors.errors)
+        else:
+            directives, errors = scan_text(text, name)
+            self.errors.extend(errors)
+            self.take(directives, depth)
 
 
 def _chroot_first(directives: list[Directive]) -> list[Directive]:

@@ -75,7 +75,7 @@ def check(draft: Draft, config: TunnelConfig) -> None:
     for name, needed, advice in NEEDS:
         if draft.is_given(name) and not any(draft.is_given(other) for other in needed):
             draft.fail(f"{name} needs {' or '.join(needed)}", draft.source_of(name), advice)
-    for rule in _RULES:
+    for rule in (*(_OF_A_ROLE if draft.role_known else ()), *_RULES):
         rule(draft, config)
 
 
@@ -262,12 +262,14 @@ def _known_to_clients(name: str) -> bool:
     return option is not None and option.section == "Accepted without effect"
 
 
-_RULES: tuple[Callable[[Draft, TunnelConfig], None], ...] = (
+_OF_A_ROLE: tuple[Callable[[Draft, TunnelConfig], None], ...] = (
     _sides,
     _networks,
+    _authentication,
+)
+_RULES: tuple[Callable[[Draft, TunnelConfig], None], ...] = (
     _topology,
     _mtu,
-    _authentication,
     _tls_versions,
     _passwords,
     _wrapping,
