@@ -36,7 +36,7 @@ from ovpn6.roles.client_news import (
 )
 from ovpn6.roles.client_plan import Tunnel
 from ovpn6.roles.client_session import Session, Target
-from ovpn6.roles.client_settings import link_spec
+from ovpn6.roles.client_settings import link_spec, unusable
 from ovpn6.roles.client_states import ClientState, Move, move
 from ovpn6.roles.interface import RoleContext
 
@@ -112,8 +112,9 @@ class ClientRole:
 
     def _started(self, started: flow.Started, now: Instant) -> list[Action]:
         self._host.device = started.device
-        if not self._client.pull:
-            return self._give_up("a client without pull (point-to-point) is not supported", now)
+        reason = unusable(self._client)
+        if reason:
+            return self._give_up(reason, now)
         return self._dialer.attempt(now)
 
     def _tick(self, now: Instant) -> list[Action]:

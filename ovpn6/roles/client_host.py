@@ -17,13 +17,13 @@ from ovpn6.model.addresses import IPAddress
 from ovpn6.model.flow import Action, ApplyHost, RunScript
 from ovpn6.model.names import Instant, Level
 from ovpn6.model.specs import HostPlan, ScriptResult
-from ovpn6.roles.client_env import script_call, settings_environment, tunnel_environment
-from ovpn6.roles.client_env import up_arguments as arguments_of
+from ovpn6.roles.client_env import remotes_environment, script_call, tunnel_environment
 from ovpn6.roles.client_jobs import JobIds, Jobs
 from ovpn6.roles.client_news import log
 from ovpn6.roles.client_plan import Tunnel
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.route_plan import bypass_for
+from ovpn6.roles.script_env import up_down_arguments
 
 Continue = Callable[[Instant], list[Action]]
 
@@ -44,7 +44,7 @@ class HostSide:
     def __init__(self, context: RoleContext, ids: JobIds) -> None:
         self.device = ""
         self._config = context.config
-        self._base = {**context.environment, **settings_environment(context.config)}
+        self._base = {**context.environment, **remotes_environment(context.config)}
         self._peer_environment: Mapping[str, str] = {}
         self._jobs: Jobs[ScriptResult] = Jobs(ids)
         self._tunnel: Tunnel | None = None
@@ -233,13 +233,17 @@ class HostSide:
         command = self._commands()[kind]
         if not command:
             return then(ScriptResult(ok=True), now)
-        extra = {"script_context": context} if context else {}
+        arguments: tuple[str, ...] = ()
+        extra: dict[str, str] = {}
+        if context:
+            arguments = up_down_arguments(self.device, tunnel.mtu, tunnel.addresses, context)
+            extra["script_context"] = context
         if signal:
             extra["signal"] = signal
         call = script_call(
             kind,
             command,
-            arguments_of(self.device, tunnel, context) if context else (),
+            arguments,
             self._base,
             self._peer_environment,
             tunnel_environment(self.device, tunnel),

@@ -66,6 +66,18 @@ def link_spec(
     )
 
 
+def unusable(client: ClientConfig) -> str:
+    """Why this configuration cannot be run as a client, "" when it can."""
+    if not client.pull:
+        return "a client without `pull` (point-to-point mode) is not supported: write `client`"
+    for remote in client.remotes:
+        try:
+            ip_address(remote.local_address or "::")
+        except ValueError:
+            return f"local {remote.local_address}: write an address, names are not looked up"
+    return ""
+
+
 def spread_reneg_sec(control: ControlConfig, entropy: Callable[[int], bytes]) -> float:
     """Seconds between our renegotiations: random between ``reneg_sec_min`` and ``reneg_sec`` when
     there is a minimum, so that clients which began together do not come together; 0 never."""
