@@ -229,11 +229,11 @@ def _files(call: ScriptCall, directory: Path | None) -> Iterator[_Files]:
     try:
         files = _Files((), {})
         if call.secret_input is not None:
-            path = str(make("up", call.secret_input.reveal()))
+            written = str(make("up", call.secret_input.reveal()))
             if call.input_variable:
-                files.environment[call.input_variable] = path
+                files.environment[call.input_variable] = written
             else:
-                files.arguments = (*files.arguments, path)
+                files.arguments = (*files.arguments, written)
         if call.returns_config:
             files.config = make("cc")
             files.arguments = (*files.arguments, str(files.config))

@@ -51,11 +51,9 @@ from ovpn6.model.flow import (
     UpdatePeer,
 )
 from ovpn6.model.names import Instant, JobId, Level, LinkId, PeerId
-from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import ScriptResult
-from ovpn6.model.status import PeerStatus, RoleStatus
+from ovpn6.model.status import RoleStatus
 from ovpn6.roles import (
-    auth_token,
     server_admission,
     server_auth,
     server_connect,
@@ -64,15 +62,13 @@ from ovpn6.roles import (
     server_leave,
     server_session,
 )
-from ovpn6.roles.address_pool import AddressPool
-from ovpn6.roles.auth_token import TokenAuthority
 from ovpn6.roles.interface import RoleContext
-from ovpn6.roles.leases import load_leases
 from ovpn6.roles.server_core import Job, JobKind, ServerCore, TimerKind
 from ovpn6.roles.server_host import ENDING_PHASES, STATE_WORDS, HostLife, Phase
 from ovpn6.roles.server_keys import KeyFact
 from ovpn6.roles.server_peer import PeerState, ServerPeer
-from ovpn6.roles.server_plan import ServerPlan, plan_server
+from ovpn6.roles.server_plan import plan_server
+from ovpn6.roles.server_setup import make_pool, make_tokens, shown_peers
 
 
 class ServerRole:
@@ -83,8 +79,8 @@ class ServerRole:
 
     def __init__(self, context: RoleContext) -> None:
         plan = plan_server(context.config)
-        pool, self._notices = _make_pool(context, plan)
-        self._core = ServerCore(context, plan, pool, _make_tokens(context))
+        pool, self._notices = make_pool(context, plan)
+        self._core = ServerCore(context, plan, pool, make_tokens(context))
         self._life = HostLife()
         self._connect_freq = server_admission.FrequencyLimit(*plan.server.connect_freq)
 
@@ -109,7 +105,7 @@ class ServerRole:
         return RoleStatus(
             is_server=True,
             state=STATE_WORDS.get(self._life.phase, "CONNECTING"),
-            peers=tuple(_status(core, peer) for peer in core.peers if _is_shown(peer)),
+            peers=shown_peers(core),
             counts=dict(core.counts),
         )
 
@@ -351,49 +347,3 @@ _PEER_SCRIPTS: dict[JobKind, _PeerScript] = {
     JobKind.CLIENT_CONNECT: _connect_finished,
     JobKind.LEARN: _network_learned,
 }
-
-
-def _make_pool(context: RoleContext, plan: ServerPlan) -> tuple[AddressPool | None, list[str]]:
-    """The pool with what its file suggests, and notices of what it does not fit."""
-    if plan.pool is None:
-        return None, []
-    server = plan.server
-    pool = AddressPool(
-        plan.pool,
-        remember_names=not server.duplicate_cn,
-        reserved=[own.ip for own in plan.addresses],
-    )
-    fixed = not server.ifconfig_pool_persist_interval
-    return pool, load_leases(pool, context.pool_text, fixed=fixed)
-
-
-def _make_tokens(context: RoleContext) -> TokenAuthority | None:
-    server = context.config.server
-    if server is None or not server.auth_gen_token:
-        return None
-    secret, file = context.auth_token_secret, server.auth_gen_token_secret
-    if secret is None:
-        key = SecretBytes(context.entropy(auth_token.KEY_SIZE))
-    else:
-        key = auth_token.parse_key(secret.reveal().decode(), file.source if file else None)
-    renewal = server.auth_gen_token_renewal or context.config.control.reneg_sec
-    return TokenAuthority(key, server.auth_gen_token_lifetime, renewal)
-
-
-def _is_shown(peer: ServerPeer) -> bool:
-    return peer.state in (PeerState.READY, PeerState.ACTIVE)
-
-
-def _status(core: ServerCore, peer: ServerPeer) -> PeerStatus:
-    grant = peer.grant
-    return PeerStatus(
-        peer=peer.peer,
-        common_name=peer.name,
-        username=peer.person.username,
-        path=peer.path,
-        ipv4=grant.ipv4.ip if grant.ipv4 is not None else None,
-        ipv6=grant.ipv6.ip if grant.ipv6 is not None else None,
-        cipher=grant.cipher,
-        connected=peer.created,
-        routes=core.routes.networks(peer.peer),
-    )
