@@ -77,8 +77,8 @@ class _Service:
             _change_directory(settings)
         self._greet()
         materials = self._load()
-        self._log_recovery()
         self._enter_background(settings)
+        self._log_recovery()
         if settings.writepid is not None:
             write_pid(settings.writepid)
         if settings.nice:

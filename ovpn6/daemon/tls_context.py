@@ -124,6 +124,19 @@ def build_context(
     return context
 
 
+def available_ciphers() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """OpenSSL's cipher names with the default policy: a title and its names, twice."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    _set_policy(context, TlsConfig())
+    names = SSL.Connection(context, None).get_cipher_list()
+    suites = tuple(name for name in names if name.startswith("TLS_"))
+    older = tuple(name for name in names if not name.startswith("TLS_"))
+    return (
+        ("Available TLS 1.3 ciphers (tls-ciphersuites), in order of preference", suites),
+        ("Available TLS 1.2 ciphers (tls-cipher), in order of preference", older),
+    )
+
+
 def parse_revocations(data: bytes) -> tuple[x509.CertificateRevocationList, ...]:
     """Every CRL of a PEM file, or a single one in DER. Raises ``ValueError``."""
     marker = b"-----BEGIN X509 CRL-----"

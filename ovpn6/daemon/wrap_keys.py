@@ -48,13 +48,15 @@ class ClientKeys:
     """The parsed keys of every remote; called with a remote for each connection attempt."""
 
     def __init__(self, wrap: WrapConfig, client: ClientConfig, *, wall_offset: float = 0.0) -> None:
-        self._digest = tls_auth_digest(wrap.auth)
+        self._digest = wrap.auth
         self._wall_offset = wall_offset
         self._choices = {remote: _choose(wrap, remote) for remote in client.remotes}
         self._keys: dict[FileRef, StaticKey | ClientKey] = {}
         for choice in self._choices.values():
             if choice.ref is not None and choice.ref not in self._keys:
                 self._keys[choice.ref] = _PARSERS[choice.mode](choice.ref)
+            if choice.mode is WrapMode.TLS_AUTH:
+                tls_auth_digest(wrap.auth)
 
     def at(self, wall_offset: float) -> ClientKeys:
         """The same keys for another clock."""
