@@ -1,0 +1,1 @@
+"""What the interop tests share: tunnel ends of both makers, streams that count, captures read."""
