@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -209,7 +210,7 @@ def _set_identity(context: SSL.Context, config: TlsConfig, material: TlsMaterial
     except SSL.Error as error:
         raise ConfigError(f"cert: OpenSSL refuses it: {_reason(error)}", source) from None
     try:
-        context.use_privatekey(crypto.PKey.from_cryptography_key(material.key))  # type: ignore[arg-type]
+        context.use_privatekey(cast(Any, material.key))
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
         raise ConfigError(
