@@ -101,7 +101,10 @@ class Process:
 
     def memory_kib(self) -> int:
         """Resident memory in KiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            status = ""
         match = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
         if match is None:
             raise LabError(f"{self.name} has no memory any more\n{self.describe()}")
