@@ -118,6 +118,12 @@ def _client(draft: Draft) -> ClientConfig:
     if not remotes and not draft.blocks and (draft.role.client or draft.role.pull):
         asked = draft.source_of("client", "pull")
         draft.fail("a client needs a remote", asked, "add `remote HOST PORT`")
+    forced = draft.host.proto_force
+    if remotes and forced is not None:
+        remotes = [remote for remote in remotes if remote.transport is forced]
+        if not remotes:
+            message = f"proto-force {forced.value} leaves no remote"
+            draft.fail(message, draft.source_of("proto-force"), f"add a remote of {forced.value}")
     return replace(
         draft.client,
         remotes=tuple(remotes),

@@ -23,13 +23,7 @@ server pushes. `<inline>` marks those whose value may be a block `<name>` in the
 brackets may be left out.
 """
 
-_HELP_PREFACE = """\
-ovpn6 --config FILE [--DIRECTIVE WORDS ...]
-ovpn6 check FILE
-ovpn6 pki COMMAND ...
-
-Directives, in a file or after -- on the command line:
-"""
+_HELP_PREFACE = "Directives, in a file or after -- on the command line:\n"
 
 _PLACES = ((Scope.CONNECTION, "block"), (Scope.CCD, "client"), (Scope.PUSH, "pushed"))
 

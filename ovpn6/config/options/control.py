@@ -16,9 +16,9 @@ from ovpn6.config.options.effects import (
 from ovpn6.config.options.row import Effect, Option, Show, Side
 from ovpn6.config.schema import TunnelConfig, WrapMode
 from ovpn6.config.values import integer, key_direction, one_of
+from ovpn6.model.errors import ConfigError
 
 _SECTION = "Control channel"
-_IN_BLOCKS = "It may stand in a <connection> block."
 
 
 def _fold_tls_auth(draft: Draft, directive: Directive) -> None:
@@ -58,6 +58,13 @@ def _show_key_direction(config: TunnelConfig) -> list[tuple[str, ...]]:
     return [] if direction is None else [(str(direction),)]
 
 
+def _fold_no_count(draft: Draft, directive: Directive) -> None:
+    """Data packets are not counted for this; the limits of the ciphers themselves are kept."""
+    if integer(0, 2**63 - 1)(directive.args[0]):
+        advice = "use reneg-sec; keys are renewed in time for what their cipher permits"
+        raise ConfigError("keys are not renewed after a count", advice=advice)
+
+
 def _fold_max_packet_size(draft: Draft, directive: Directive) -> None:
     size = integer(154, 65535)(directive.args[0])
     put(draft, "control", tls_mtu=min(size, 2048))
@@ -74,7 +81,6 @@ def _row(name: str, usage: str, text: str, effect: Effect) -> Option:
 
 
 def _wrap(name: str, usage: str, text: str, effect: Effect) -> Option:
-    text = f"{text} {_IN_BLOCKS}"
     return Option(name, usage, text, _SECTION, effect=effect, connection=True, inline=True)
 
 
@@ -88,7 +94,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "key-direction",
         "DIRECTION",
-        f"0 or 1, where tls-auth's key is inline. {_IN_BLOCKS}",
+        "0 or 1, where tls-auth's key is inline.",
         _SECTION,
         effect=Effect(_fold_key_direction, _show_key_direction),
         connection=True,
@@ -152,18 +158,8 @@ ROWS: tuple[Option, ...] = (
         "Make new keys after this time (3600), or at random from LEAST on; 0 is never.",
         sets("control.reneg_sec", integer(0), integer(0), more=("reneg_sec_min",)),
     ),
-    _row(
-        "reneg-bytes",
-        "N",
-        "Make new keys after N bytes; 0 is never.",
-        sets("control.reneg_bytes", integer(0, 2**63 - 1)),
-    ),
-    _row(
-        "reneg-pkts",
-        "N",
-        "Make new keys after N packets; 0 is never.",
-        sets("control.reneg_pkts", integer(0, 2**63 - 1)),
-    ),
+    _row("reneg-bytes", "0", "Keys are not renewed after bytes: only 0.", Effect(_fold_no_count)),
+    _row("reneg-pkts", "0", "Keys are not renewed after packets: only 0.", Effect(_fold_no_count)),
     _row(
         "max-packet-size",
         "BYTES",

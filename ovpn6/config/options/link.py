@@ -21,7 +21,6 @@ from ovpn6.config.values import (
 from ovpn6.model.names import Transport
 
 _SECTION = "Outer network"
-_IN_BLOCKS = "It may stand in a <connection> block."
 
 
 def _fold_local(draft: Draft, directive: Directive) -> None:
@@ -172,7 +171,7 @@ def _check_socket_flags(draft: Draft, directive: Directive) -> None:
 
 def _in_blocks(name: str, usage: str, text: str, fold: Fold, show: Show = nothing_shown) -> Option:
     effect = Effect(fold, show)
-    return Option(name, usage, f"{text} {_IN_BLOCKS}", _SECTION, effect=effect, connection=True)
+    return Option(name, usage, text, _SECTION, effect=effect, connection=True)
 
 
 def _client(name: str, usage: str, text: str, effect: Effect) -> Option:
@@ -226,7 +225,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "remote",
         "HOST [PORT] [PROTO]",
-        f"Connect here; several are tried in order. {_IN_BLOCKS}",
+        "Connect here; several are tried in order.",
         _SECTION,
         side=Side.CLIENT,
         effect=Effect(_fold_remote),
@@ -260,7 +259,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "nobind",
         "",
-        f"Let the system choose the local port, as clients do anyway. {_IN_BLOCKS}",
+        "Let the system choose the local port, as clients do anyway.",
         _SECTION,
         side=Side.CLIENT,
         effect=Effect(_fold_nobind, _show_nobind),
@@ -294,7 +293,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "connect-timeout",
         "SECONDS",
-        f"How long to wait for a remote's first answer (120). {_IN_BLOCKS}",
+        "How long to wait for a remote's first answer (120).",
         _SECTION,
         side=Side.CLIENT,
         effect=Effect(_fold_connect_timeout, _show_connect_timeout),
@@ -315,8 +314,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "explicit-exit-notify",
         "[N]",
-        f"Tell the other end when we leave; a server's 2 sends clients to their next remote. "
-        f"{_IN_BLOCKS}",
+        "Tell the other end when we leave; a server's 2 sends clients to their next remote. ",
         _SECTION,
         effect=Effect(_fold_exit_notify, _show_exit_notify),
         pushed=_pushed_exit_notify,

@@ -90,6 +90,11 @@ ROWS: tuple[Option, ...] = (
         "Make a key: secret, tls-crypt, tls-crypt-v2-server, tls-crypt-v2-client, auth-token.",
         command("make a key"),
     ),
+    _row("mktun", "", "Make a TUN device that stays, named by --dev.", command("make one")),
+    _row("rmtun", "", "Remove such a device.", command("remove one")),
+    _row("show-ciphers", "", "Print the data ciphers.", command("print them")),
+    _row("show-digests", "", "Print the digests of tls-auth.", command("print them")),
+    _row("show-tls", "", "Print the cipher suites of TLS.", command("print them")),
     _row(
         "config",
         "FILE",

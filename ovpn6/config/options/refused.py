@@ -67,7 +67,7 @@ _WINDOWS_NAMES = (
 )
 
 _LISTS = "the TLS library lists what it can do"
-_LIST_NAMES = ("show-curves", "show-digests", "show-engines", "show-groups", "show-tls")
+_LIST_NAMES = ("show-curves", "show-engines", "show-groups")
 
 _SINGLE: tuple[tuple[str, str, str], ...] = (
     # name, why, what to do
@@ -110,10 +110,8 @@ _SINGLE: tuple[tuple[str, str, str], ...] = (
     ("engine", "OpenSSL engines are not supported", _REMOVE),
     ("providers", "OpenSSL providers are not chosen here", "set them in openssl.cnf"),
     ("test-crypto", "it tests static keys, which are not supported", _REMOVE),
-    ("show-ciphers", "data ciphers stand under data-ciphers", "run `ovpn6 --help`"),
     ("show-gateway", "the system lists its routes", "run `ip route`"),
-    ("mktun", "interfaces that outlive the daemon are not made", "run `ip tuntap add`"),
-    ("rmtun", "interfaces that outlive the daemon are not made", "run `ip tuntap del`"),
+    ("up-delay", "the interface is there before the connection", "use route-up"),
     ("iproute", "no command sets addresses; they are set by netlink", _REMOVE),
     ("client-nat", "rewriting addresses is not supported", "use nftables"),
     ("port-share", "sharing the port with a web server is not supported", _REMOVE),

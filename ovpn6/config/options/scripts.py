@@ -29,9 +29,9 @@ def _script(name: str, text: str, side: Side = Side.BOTH) -> Option:
     return Option(name, "COMMAND", text, _SECTION, side=side, effect=effect)
 
 
-def _flag(name: str, text: str, side: Side = Side.BOTH) -> Option:
+def _flag(name: str, text: str) -> Option:
     effect = flag(f"scripts.{name.replace('-', '_')}")
-    return Option(name, "", text, _SECTION, side=side, effect=effect)
+    return Option(name, "", text, _SECTION, effect=effect)
 
 
 ROWS: tuple[Option, ...] = (
@@ -39,7 +39,6 @@ ROWS: tuple[Option, ...] = (
     _script("down", "Run when the interface is gone."),
     _flag("down-pre", "Run down before the interface goes."),
     _flag("up-restart", "Run up and down at restarts too."),
-    _flag("up-delay", "Bring the interface up only once connected.", Side.CLIENT),
     _script("route-up", "Run when the routes are there."),
     _script("route-pre-down", "Run before the routes go."),
     _script("ipchange", "Run when the server's address is known or changes.", Side.CLIENT),
