@@ -81,7 +81,7 @@ class Namespace:
         limit: float = 30.0,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end; what it prints, both streams, is in ``stdout``.
+        """Run a program to its end.
 
         Raises :class:`LabError` past ``limit`` seconds, and with ``check`` for an exit code but 0.
         """

@@ -125,7 +125,7 @@ def run(
     limit: float = 30.0,
     stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``argv`` to its end, in ``netns`` when given; both streams are in ``stdout``.
+    """Run ``argv`` to its end, in ``netns`` when given.
 
     Raises :class:`LabError` past ``limit`` seconds, and with ``check`` for an exit code but 0.
     """
@@ -133,8 +133,7 @@ def run(
     try:
         done = subprocess.run(
             [*_guard(netns), *argv],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             text=True,
@@ -145,7 +144,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise LabError(f"{command}: not done within {limit:g} s") from None
     if check and done.returncode:
-        raise LabError(f"{command}: exit code {done.returncode}\n{done.stdout}")
+        raise LabError(f"{command}: exit code {done.returncode}\n{done.stderr}{done.stdout}")
     return done
 
 

@@ -1,0 +1,22 @@
+"""Tests in network namespaces: they need root, and use OpenVPN as the machine has it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovpn6.pki.authority import Authority
+
+pytest_plugins = ["ovpn6.lab.pytest_plugin"]
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority with the server ``gateway`` and the clients ``laptop`` and ``phone``.
+
+    Shared: a test that revokes or renews makes its own.
+    """
+    made = Authority.create(tmp_path_factory.mktemp("authority") / "pki")
+    made.issue_server("gateway")
+    made.issue_client("laptop")
+    made.issue_client("phone")
+    return made
