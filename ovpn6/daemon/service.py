@@ -97,7 +97,7 @@ class _Service:
                 finish = await life.run()
                 if finish.outcome is Outcome.EXIT:
                     return self._ended(finish)
-                self._process.logger.announce(f"{finish.reason} received, process restarting")
+                self._process.logger.announce(f"{_shown(finish)}, process restarting")
                 if time.monotonic() - began < RESTART_PAUSE and await _ends_meanwhile(signals):
                     return EXIT_OK
                 if finish.outcome is Outcome.RELOAD:
@@ -108,7 +108,7 @@ class _Service:
 
     def _ended(self, finish: Finish) -> int:
         notify("STOPPING=1")
-        self._process.logger.announce(f"{finish.reason} received, process exiting")
+        self._process.logger.announce(f"{_shown(finish)}, process exiting")
         return finish.code
 
     def _greet(self) -> None:
@@ -180,6 +180,12 @@ class _Service:
                 f"UID set to {identity.user}, GID set to {identity.group}, "
                 "capabilities retained: CAP_NET_ADMIN"
             )
+
+
+def _shown(finish: Finish) -> str:
+    """``SIGTERM received``, or the reason as the role puts it."""
+    reason = finish.reason
+    return f"{reason.upper()} received" if reason.lower().startswith("sig") else reason
 
 
 async def _ends_meanwhile(signals: Signals) -> bool:

@@ -171,13 +171,14 @@ def _client_lines(facts: StatusFacts) -> Iterator[str]:
     yield "END"
 
 
-def _destinations(peer: PeerStatus) -> Iterator[str]:
-    for address in (peer.ipv4, peer.ipv6):
-        if address is not None:
-            yield str(address)
-    for network in peer.routes:
-        whole = network.prefixlen == network.max_prefixlen
-        yield str(network.network_address) if whole else str(network)
+def _destinations(peer: PeerStatus) -> tuple[str, ...]:
+    """Its addresses first; a route of one address is shown as that address, once."""
+    addresses = [str(address) for address in (peer.ipv4, peer.ipv6) if address is not None]
+    routes = [
+        str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+        for network in peer.routes
+    ]
+    return tuple(dict.fromkeys(addresses + routes))
 
 
 def _name(peer: PeerStatus) -> str:
