@@ -73,7 +73,8 @@ class KeyRing:
         if known >= _USABLE and self.slots.get(KeySlot.SECONDARY) != key_id:
             self.slots[KeySlot.SECONDARY] = key_id
             steps.append(KeyStep.INSTALL)
-        if KeyFact.CONFIRMED in known and self.slots.get(KeySlot.SECONDARY) == key_id:
+        confirmed = known >= _USABLE and KeyFact.CONFIRMED in known
+        if confirmed and self.slots.get(KeySlot.SECONDARY) == key_id:
             self._swap()
             steps.append(KeyStep.SWAP)
         return steps
@@ -94,6 +95,8 @@ class KeyRing:
         return [KeyStep.SWAP, KeyStep.DROP_SECONDARY]
 
     def _swap(self) -> None:
+        """The old key's facts go: a late confirmation of it must not bring it back."""
         old = self.slots[KeySlot.PRIMARY]
+        self._facts.pop(old, None)
         self.slots[KeySlot.PRIMARY] = self.slots[KeySlot.SECONDARY]
         self.slots[KeySlot.SECONDARY] = old
