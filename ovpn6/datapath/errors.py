@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from ovpn6.model.errors import HostError
 
@@ -28,5 +29,6 @@ def error_name(error: OSError) -> str:
 
 
 def host_error(operation: str, error: OSError) -> HostError:
-    """The same refusal in our words."""
-    return HostError(operation, error.strerror or str(error), error.errno or 0)
+    """The same refusal in our words; asyncio's own wording of a reason is passed over."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return HostError(operation, reason, error.errno or 0)
