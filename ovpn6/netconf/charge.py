@@ -104,14 +104,12 @@ class Charge:
 
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
-        try:
-            with self._journal.exclusive():
-                undoing = Undoing(self._namespaces, self.ledger, self._journal.others())
-                undoing.run()
-                self._journal.close(keep=bool(undoing.errors))
-        finally:
-            for namespace in self._namespaces.values():
-                namespace.close()
+        with self._journal.exclusive():
+            undoing = Undoing(self._namespaces, self.ledger, self._journal.others())
+            undoing.run()
+            self._journal.close(keep=bool(undoing.errors))
+        for namespace in self._namespaces.values():
+            namespace.close()
         if undoing.errors:
             raise undoing.errors[0]
 

@@ -51,7 +51,12 @@ def needed_settings(
         return tuple(_wanted(namespace, names, "1", inherited))
     return (
         *_advertisements(namespace, conf, interfaces, inherited),
-        *_trampled(namespace, [f"{conf}/{name}/forwarding" for name in interfaces], inherited),
+        *_trampled(
+            namespace,
+            [f"{conf}/{name}/forwarding" for name in interfaces],
+            inherited,
+            is_on_by_us=everywhere in inherited,
+        ),
         *_wanted(namespace, [everywhere], "1", inherited),
     )
 
@@ -109,12 +114,16 @@ def _advertisements(
 
 
 def _trampled(
-    namespace: Namespace, names: Iterable[str], inherited: Mapping[str, Setting]
+    namespace: Namespace,
+    names: Iterable[str],
+    inherited: Mapping[str, Setting],
+    is_on_by_us: bool,
 ) -> Iterable[Setting]:
+    """Interfaces that forwarded before any of us; once one of us turned all on, it knows which."""
     for name in names:
         if name in inherited:
             yield inherited[name]
-        elif namespace.read_setting(name) == "1":
+        elif not is_on_by_us and namespace.read_setting(name) == "1":
             yield Setting(name, "1", "0", written=False)
 
 

@@ -1,22 +1,14 @@
 """Journals: what a process that is killed leaves behind, written down before it is done.
 
-One file for each instance, ``<instance>.<namespace inode>.<pid>.json`` in the state directory.
-A live owner holds an exclusive ``flock`` on its file; the kernel lets go of it however the process
-ends, so that, unlike a process id, it can be trusted from other pid namespaces and after the id
-was used again. Each write makes a new file, locked before it takes the old one's name; a reader
-that gets a lock makes sure that the name still means the file it locked.
-
-The directory itself is locked while an instance looks at the others' claims and changes the host.
+One file for each instance, ``<instance>.<namespace inode>.<pid>.json``, locked while its owner
+lives. The directory is locked while an instance looks at the others' claims and changes the host.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,9 +17,9 @@ from typing import Protocol
 
 from ovpn6.model.errors import HostError
 from ovpn6.netconf.ledger import Ledger, decode, encode
+from ovpn6.netconf.state_directory import StateDirectory
 
-_SUFFIX = ".json"
-_USER_PREFIX = "user-"
+SUFFIX = ".json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -59,7 +51,7 @@ class Record:
     inode: int
     pid: int
     started: int
-    """Field 22 of ``/proc/<pid>/stat``: with ``pid``, names the owner in log lines."""
+    """Field 22 of ``/proc/<pid>/stat``: with ``pid``, names the owner to a reader."""
     ledger: Ledger
 
 
@@ -69,80 +61,81 @@ class FileJournal:
     def __init__(
         self, state_dir: Path, instance: str, inode: int, owner: int | None = None
     ) -> None:
-        """``owner`` is the user id that this process will change to, and then still writes as."""
-        self._directory = state_dir if owner is None else state_dir / f"{_USER_PREFIX}{owner}"
-        self._owner = owner
-        self._inode = inode
+        """``owner`` as in :class:`StateDirectory`. ``HostError`` from there."""
+        self._directory = StateDirectory(state_dir, owner)
+        self._identity = {
+            "boot": boot_id(),
+            "inode": inode,
+            "pid": os.getpid(),
+            "started": _start_time(),
+        }
         self._stem = f"{_UNSAFE.sub('_', instance)}.{inode}.{os.getpid()}"
-        self._path: Path | None = None
+        self._name = ""
         self._file = -1
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Held for milliseconds; waits for whoever has it."""
-        _make_state_dir(self._directory, self._owner)
-        with locked_directory(self._directory):
+        """Held for milliseconds."""
+        with self._directory.exclusive():
             yield
 
     def write(self, ledger: Ledger) -> None:
-        """A new file in the place of the old, complete or not at all."""
-        path = self._path or self._free_path()
-        text = json.dumps(
-            {
-                "boot": boot_id(),
-                "inode": self._inode,
-                "pid": os.getpid(),
-                "started": _start_time(),
-                "ledger": encode(ledger),
-            }
-        )
+        """A new file in the place of the old."""
+        name = self._name or self._free_name()
+        text = json.dumps(self._identity | {"ledger": encode(ledger)})
         try:
-            new = _write_locked(path, text.encode())
+            new = self._directory.write_locked(name, text.encode())
         except OSError as error:
-            raise _host_error(f"write {path}", error) from None
+            operation = f"write {self._directory.path / name}"
+            raise HostError(operation, error.strerror or "", error.errno or 0) from None
         self._release()
-        self._path, self._file = path, new
+        self._name, self._file = name, new
 
     def others(self) -> tuple[Ledger, ...]:
-        """Files that are damaged are left to ``recover``."""
+        """Files that are damaged, or another user's, are left to ``recover``."""
         found = []
-        for path in journal_paths(self._directory):
-            if path == self._path:
+        for name in self._directory.names(SUFFIX):
+            if name == self._name:
                 continue
-            held = open_journal(path)
-            if held is None:
-                continue
-            with held, suppress(ValueError):
-                if held.is_live:
-                    found.append(held.read().ledger)
+            with suppress(ValueError, HostError):
+                held = open_journal(self._directory, name)
+                if held is None:
+                    continue
+                with held:
+                    if held.is_live:
+                        found.append(held.read().ledger)
         return tuple(found)
 
     def close(self, keep: bool = False) -> None:
-        """Nothing is left of it unless ``keep``."""
-        if self._path is not None and not keep:
-            self._path.unlink(missing_ok=True)
+        """One that cannot be deleted says too much, which does no harm."""
+        if self._name and not keep:
+            with suppress(OSError):
+                self._directory.delete(self._name)
         self._release()
-        self._path = None
+        self._name = ""
+        self._directory.close()
 
     def _release(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def _free_path(self) -> Path:
+    def _free_name(self) -> str:
         # A file of this name is a dead process's whose id we got: it is recovered, not overwritten.
-        path, number = self._directory / f"{self._stem}{_SUFFIX}", 1
-        while path.exists():
-            path, number = self._directory / f"{self._stem}.{number}{_SUFFIX}", number + 1
-        return path
+        taken = set(self._directory.names(SUFFIX))
+        name, number = f"{self._stem}{SUFFIX}", 1
+        while name in taken:
+            name, number = f"{self._stem}.{number}{SUFFIX}", number + 1
+        return name
 
 
 class HeldJournal:
     """Somebody's journal file, open; locked by us unless its owner lives."""
 
-    def __init__(self, path: Path, file: int, is_live: bool) -> None:
-        self.path = path
+    def __init__(self, directory: StateDirectory, name: str, file: int, is_live: bool) -> None:
         self.is_live = is_live
+        self._directory = directory
+        self._name = name
         self._file = file
 
     def __enter__(self) -> HeldJournal:
@@ -159,68 +152,22 @@ class HeldJournal:
 
     def delete(self) -> None:
         """It was undone."""
-        self.path.unlink(missing_ok=True)
+        self._directory.delete(self._name)
 
     def move_aside(self) -> Path:
         """Keep a damaged file for the operator, out of the way; returns its new place."""
-        return self.path.rename(self.path.with_suffix(".damaged"))
+        aside = f"{self._name}.damaged"
+        self._directory.rename(self._name, aside)
+        return self._directory.path / aside
 
 
-def open_journal(path: Path) -> HeldJournal | None:
+def open_journal(directory: StateDirectory, name: str) -> HeldJournal | None:
     """Open one; None when it went away meanwhile."""
-    while True:
-        try:
-            # Not to wait for the other end of a pipe that somebody put there.
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise _host_error(f"open {path}", error) from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_live = False
-        except BlockingIOError:
-            is_live = True
-        if is_live or _still_names(path, file):
-            return HeldJournal(path, file, is_live)
-        os.close(file)
-
-
-def state_dirs(state_dir: Path) -> list[Path]:
-    """The directory itself and those inside that belong to a user; empty without a directory."""
-    if not state_dir.is_dir():
-        return []
-    inside = [
-        path
-        for path in state_dir.iterdir()
-        if path.name.startswith(_USER_PREFIX)
-        and path.name.removeprefix(_USER_PREFIX).isdecimal()
-        and path.is_dir()
-        and not path.is_symlink()
-    ]
-    return [state_dir, *sorted(inside)]
-
-
-def journal_paths(state_dir: Path) -> list[Path]:
-    """Every journal there; empty without a directory."""
-    with suppress(FileNotFoundError):
-        return sorted(path for path in state_dir.iterdir() if path.suffix == _SUFFIX)
-    return []
-
-
-@contextmanager
-def locked_directory(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory; ``HostError`` when it is not ours alone."""
-    try:
-        file = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _host_error(f"open {state_dir}", error) from None
-    try:
-        _check_owner(state_dir, os.fstat(file))
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
+    opened = directory.open_and_try_lock(name)
+    if opened is None:
+        return None
+    file, locked = opened
+    return HeldJournal(directory, name, file, is_live=not locked)
 
 
 def boot_id() -> str:
@@ -229,7 +176,11 @@ def boot_id() -> str:
 
 
 def _decode_record(text: bytes) -> Record:
-    match json.loads(text):
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("not a journal") from None
+    match value:
         case {
             "boot": str(boot),
             "inode": int(inode),
@@ -241,65 +192,6 @@ def _decode_record(text: bytes) -> Record:
     raise ValueError("not a journal")
 
 
-def _write_locked(path: Path, text: bytes) -> int:
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = os.open(temporary, flags, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        view = memoryview(text)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-        os.rename(temporary, path)
-    except OSError:
-        os.close(file)
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return file
-
-
-def _still_names(path: Path, file: int) -> bool:
-    try:
-        named = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(named, os.fstat(file))
-
-
-def _make_state_dir(directory: Path, owner: int | None) -> None:
-    """One of a user's own is inside the common one, which others may enter but not read."""
-    try:
-        common = directory if owner is None else directory.parent
-        if not directory.is_dir():
-            common.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if owner is not None and not directory.is_dir():
-            directory.mkdir(mode=0o700)
-            os.chown(directory, owner, -1)
-    except OSError as error:
-        raise _host_error(f"make {directory}", error) from None
-
-
-def _check_owner(directory: Path, status: os.stat_result) -> None:
-    """Whoever writes here has us undo things as root."""
-    users = {0, os.geteuid()}
-    if directory.name.startswith(_USER_PREFIX):
-        users = {int(directory.name.removeprefix(_USER_PREFIX))}
-    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if status.st_uid not in users or others_write:
-        raise HostError(f"use {directory}", "other users may write there", errno.EPERM)
-
-
 def _start_time() -> int:
     stat_line = Path("/proc/self/stat").read_text()
     return int(stat_line.rpartition(")")[2].split()[19])
-
-
-def _host_error(operation: str, error: OSError) -> HostError:
-    return HostError(operation, error.strerror or str(error), error.errno or 0)

@@ -1,26 +1,13 @@
-"""A network namespace of the running kernel, by netlink (pyroute2) and ``/proc/sys``.
-
-pyroute2 0.9 runs an event loop of its own inside each synchronous call, and refuses to from inside
-a running loop; its sockets belong to one thread. So each namespace has a worker thread, which also
-lets that one thread, and nothing else of the process, enter another network namespace:
-``/proc/sys/net`` shows the namespace of the thread that looks. The caller waits for the answer.
-
-Not to be carried over ``fork``: the thread stays behind.
-"""
+"""A network namespace of the running kernel, by netlink (pyroute2) and ``/proc/sys``."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import socket
-import struct
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_interface
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
@@ -40,20 +27,13 @@ from ovpn6.netconf.route_messages import (
     is_multipath,
     request,
 )
+from ovpn6.netconf.worker import NamespaceWorker
 
-NETNS_DIR = Path("/run/netns")
-"""Where ``ip netns`` names namespaces."""
-
-_SYSCTL = Path("/proc/sys")
-_CLONE_NEWNET = 0x40000000
-_SO_NETNS_COOKIE = 71
 _ADDRESS_FLAGS = {4: 0x200, 6: 0x200 | 0x02}
 """``IFA_F_NOPREFIXROUTE``, and for IPv6 ``IFA_F_NODAD``."""
 _IFF_UP = 1
 _GONE = (errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT)
 _DUMP_ATTEMPTS = 5
-
-T = TypeVar("T")
 
 
 class NetlinkNamespace:
@@ -61,12 +41,16 @@ class NetlinkNamespace:
 
     def __init__(self, name: str = "") -> None:
         """``HostError`` ENOENT when there is no namespace of this name."""
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netconf")
+        self._worker = NamespaceWorker(name)
+        self._run = self._worker.run
+        self.inode = self._worker.inode
+        self.identity = self._worker.cookie or self._worker.inode
         try:
-            self.identity, self.inode, self._netlink = self._run(_enter, name)
-        except HostError:
-            self._worker.shutdown()
-            raise
+            self._netlink = self._run(IPRoute, ext_ack=True, strict_check=True)
+        except OSError as error:
+            self._worker.close()
+            text = error.strerror or str(error)
+            raise HostError("open a netlink socket", text, error.errno or 0) from None
 
     def link(self, name: str) -> Link | None:
         """By name."""
@@ -133,26 +117,23 @@ class NetlinkNamespace:
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""
-        return self._run(_setting_names, directory)
+        return self._worker.setting_names(directory)
 
     def read_setting(self, name: str) -> str | None:
         """Of this namespace."""
-        return self._run(_read_setting, name)
+        return self._worker.read_setting(name)
 
     def write_setting(self, name: str, value: str) -> None:
         """Of this namespace."""
-        self._run(_write_setting, name, value)
+        self._worker.write_setting(name, value)
 
     def close(self) -> None:
         """May be called twice."""
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # the worker is gone
             self._run(self._netlink.close)
-        self._worker.shutdown()
+        self._worker.close()
 
     # --- in the worker ---------------------------------------------------------------------------
-
-    def _run(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        return self._worker.submit(function, *arguments, **named).result()
 
     def _netlink_call(self, operation: str, method: str, command: str, **arguments: Any) -> Any:
         try:
@@ -255,64 +236,6 @@ class NetlinkNamespace:
         return entry
 
 
-def _enter(name: str) -> tuple[int, int, IPRoute]:
-    """Enter the namespace with this thread; its identity, inode and a netlink socket."""
-    if name:
-        try:
-            file = os.open(NETNS_DIR / name, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _system_error(f"open network namespace {name}", error) from None
-        try:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.setns(file, _CLONE_NEWNET):
-                code = ctypes.get_errno()
-                raise HostError(f"enter network namespace {name}", os.strerror(code), code)
-        finally:
-            os.close(file)
-    inode = os.stat("/proc/thread-self/ns/net").st_ino
-    try:
-        netlink = IPRoute(ext_ack=True, strict_check=True)
-    except OSError as error:
-        raise _system_error("open a netlink socket", error) from None
-    return _cookie() or inode, inode, netlink
-
-
-def _cookie() -> int:
-    """0 on kernels before 5.14."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        value: int = struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[
-            0
-        ]
-        return value
-    return 0
-
-
-def _setting_names(directory: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(os.listdir(_SYSCTL / directory)))
-    except FileNotFoundError:
-        return ()
-
-
-def _read_setting(name: str) -> str | None:
-    try:
-        return (_SYSCTL / name).read_text().strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _system_error(f"read {name}", error) from None
-
-
-def _write_setting(name: str, value: str) -> None:
-    try:
-        with open(_SYSCTL / name, "r+") as file:
-            file.write(value)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _system_error(f"set {name} to {value}", error) from None
-
-
 @contextmanager
 def _forgiving() -> Iterator[None]:
     """What is gone already needs no removing."""
@@ -327,7 +250,3 @@ def _host_error(operation: str, error: NetlinkError) -> HostError:
     code = error.code or 0
     text = str(error.args[1]) if len(error.args) > 1 else os.strerror(code)
     return HostError(operation, text, code)
-
-
-def _system_error(operation: str, error: OSError) -> HostError:
-    return HostError(operation, error.strerror or str(error), error.errno or 0)

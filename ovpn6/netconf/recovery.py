@@ -7,18 +7,11 @@ from pathlib import Path
 
 from ovpn6.model.errors import HostError
 from ovpn6.netconf.interface import DEFAULT_STATE_DIR
-from ovpn6.netconf.journal import (
-    HeldJournal,
-    Record,
-    boot_id,
-    journal_paths,
-    locked_directory,
-    open_journal,
-    state_dirs,
-)
+from ovpn6.netconf.journal import SUFFIX, HeldJournal, Record, boot_id, open_journal
 from ovpn6.netconf.ledger import Ledger
 from ovpn6.netconf.namespace import Namespace, OpenNamespace
 from ovpn6.netconf.netlink_namespace import NetlinkNamespace
+from ovpn6.netconf.state_directory import StateDirectory, state_directories
 from ovpn6.netconf.undo import Undoing
 
 
@@ -32,15 +25,19 @@ def recover(
     one is moved aside. What could not be undone stays for the next start. ``HostError`` when the
     directory cannot be used.
     """
-    directories = state_dirs(state_dir)
-    if not directories:
+    paths = state_directories(state_dir)
+    if not paths:
         return []
     namespace = open_namespace("")
     lines: list[str] = []
     try:
-        for directory in directories:
-            with locked_directory(directory):
-                lines += _Recovery(namespace, open_namespace).run(directory)
+        for path in paths:
+            directory = StateDirectory(path, make=False)
+            try:
+                with directory.exclusive():
+                    lines += _Recovery(namespace, open_namespace).run(directory)
+            finally:
+                directory.close()
     finally:
         namespace.close()
     return lines
@@ -53,10 +50,10 @@ class _Recovery:
         self._lines: list[str] = []
         self._live: list[Ledger] = []
 
-    def run(self, state_dir: Path) -> list[str]:
+    def run(self, directory: StateDirectory) -> list[str]:
         dead = []
-        for path in journal_paths(state_dir):
-            held = open_journal(path)
+        for name in directory.names(SUFFIX):
+            held = open_journal(directory, name)
             if held is None:
                 continue
             if held.is_live:
@@ -67,9 +64,9 @@ class _Recovery:
         for held in dead:
             with held:
                 self._take(held)
-        for leftover in state_dir.glob("*.new"):
+        for leftover in directory.names(".new"):
             # Nobody else writes while we hold the directory.
-            leftover.unlink(missing_ok=True)
+            directory.delete(leftover)
         return self._lines
 
     def _take(self, held: HeldJournal) -> None:
