@@ -188,6 +188,8 @@ def _log_person(core: ServerCore, peer: ServerPeer) -> None:
         core.log(Level.INFO, f"peer info: {name}={value[:200]}", peer)
     how = f"{identity.tls_version} {identity.tls_cipher}".strip() or "TLS"
     core.log(Level.NOTICE, f"authenticated, {how}", peer)
+    who = f"[{peer.person.common_name}] " if peer.person.common_name else ""
+    core.log(Level.NOTICE, f"{who}Peer Connection Initiated with {peer.path}", peer)
 
 
 def _common_name(core: ServerCore, identity: PeerIdentity) -> str:
