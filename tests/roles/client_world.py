@@ -171,8 +171,12 @@ class Server:
 
 
 class World:
-    """See the module. ``names`` maps host names to addresses, () fails; ``scripts`` maps a kind to
-    its result, None never answers; a socket to a ``stalled`` address never opens; ``lose`` decides of each datagram whether it is lost."""
+    """See the module.
+
+    ``names`` maps host names to addresses, () fails; ``scripts`` maps a kind to its result, None
+    never answers; a socket to an ``unreachable`` address fails, one to a ``stalled`` address never
+    opens; ``lose`` decides of each datagram whether it is lost.
+    """
 
     def __init__(
         self,
