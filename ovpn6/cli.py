@@ -66,7 +66,8 @@ def _run(words: list[str]) -> int:
     from ovpn6.config.load import load_config
     from ovpn6.daemon.service import run_daemon
 
-    return run_daemon(lambda: load_config(words))
+    arguments = words if words[0].startswith("--") else ["--config", *words]
+    return run_daemon(lambda: load_config(arguments))
 
 
 def _check(words: list[str]) -> int:

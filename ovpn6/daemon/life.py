@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 from ovpn6.daemon.executor import Executor, Shell
 from ovpn6.daemon.inbox import Inbox
+from ovpn6.daemon.kept_files import KeptFiles
 from ovpn6.daemon.loop import RoleLoop
 from ovpn6.daemon.machinery import Machinery
 from ovpn6.daemon.materials import Materials, role_context, script_base, version_line
-from ovpn6.daemon.operator_files import PoolFile, read_client_config
+from ovpn6.daemon.operator_files import read_client_config
 from ovpn6.daemon.scripts import ScriptRunner
 from ovpn6.daemon.signals import ENDING, Signals
-from ovpn6.daemon.status_file import StatusFile
 from ovpn6.daemon.status_report import StatusReporter, Subject
-from ovpn6.model.errors import HostError
 from ovpn6.model.flow import Finish, Outcome, SignalReceived, Started
 from ovpn6.model.names import Level, Signal
 from ovpn6.roles.client import ClientRole
@@ -29,26 +26,20 @@ IMPATIENCE = 3
 """So many SIGTERM or SIGINT end the process without waiting for the role."""
 
 
-@dataclass(slots=True)
-class _Files:
-    """The operator's files that stay open for a life."""
-
-    pool: PoolFile | None
-    status: StatusFile | None
-
-    def close(self) -> None:
-        for file in (self.pool, self.status):
-            if file is not None:
-                file.close()
-
-
 class Life:
     """Runs a role once."""
 
-    def __init__(self, materials: Materials, machinery: Machinery, signals: Signals) -> None:
+    def __init__(
+        self,
+        materials: Materials,
+        machinery: Machinery,
+        files: KeptFiles,
+        signals: Signals,
+    ) -> None:
         self._materials = materials
         self._config = materials.config
         self._machinery = machinery
+        self._files = files
         self._signals = signals
         self._logger = machinery.logger
         self._inbox = Inbox()
@@ -63,16 +54,15 @@ class Life:
 
     async def run(self) -> Finish:
         """Raises ``HostError`` or ``ConfigError`` when the life cannot begin."""
-        files = _Files(self._open_pool(), self._open_status())
         executor: Executor | None = None
         keep = False
         try:
             self._machinery.open(self._config)
-            context = self._context(files.pool)
+            context = self._context()
             role = _role(context)
-            executor = self._executor(files.pool)
+            executor = self._executor()
             self._machinery.receiver = executor.report
-            self._reporter = self._status_reporter(role, executor, context, files.status)
+            self._reporter = self._status_reporter(role, executor, context)
             self._loop = RoleLoop(
                 role, executor, self._inbox, asyncio.get_running_loop().time, self._complain
             )
@@ -86,7 +76,6 @@ class Life:
                 await executor.close()
             if not keep:
                 self._machinery.close_device()
-            files.close()
 
     async def _run_role(self, loop: RoleLoop, reporter: StatusReporter) -> Finish:
         """The role's end, or that of the operator's patience."""
@@ -106,7 +95,8 @@ class Life:
             impatience.cancel()
             reporter.stop()
 
-    def _context(self, pool: PoolFile | None) -> RoleContext:
+    def _context(self) -> RoleContext:
+        pool = self._files.pool
         unix_time = time.time()
         environment = script_base(self._config, unix_time=unix_time, daemon_pid=os.getpid())
         return role_context(
@@ -117,7 +107,7 @@ class Life:
             pool_text=pool.read() if pool is not None else "",
         )
 
-    def _executor(self, pool: PoolFile | None) -> Executor:
+    def _executor(self) -> Executor:
         process, server = self._config.process, self._config.server
         directory = server.client_config_dir if server is not None else None
         shell = Shell(
@@ -135,12 +125,12 @@ class Life:
             client_config_dir=(
                 (lambda order: read_client_config(directory, order)) if directory else None
             ),
-            pool_file=pool,
+            pool_file=self._files.pool,
         )
         return Executor(shell)
 
     def _status_reporter(
-        self, role: Role, executor: Executor, context: RoleContext, file: StatusFile | None
+        self, role: Role, executor: Executor, context: RoleContext
     ) -> StatusReporter:
         datapath = self._machinery.datapath
         subject = Subject(
@@ -150,22 +140,7 @@ class Life:
             wall_offset=context.wall_offset,
             title=version_line(),
         )
-        return StatusReporter(subject, self._config.process, self._logger, file)
-
-    def _open_pool(self) -> PoolFile | None:
-        server = self._config.server
-        path = server.ifconfig_pool_persist if server is not None else None
-        return PoolFile(path) if path is not None else None
-
-    def _open_status(self) -> StatusFile | None:
-        path = self._config.process.status
-        if path is None:
-            return None
-        try:
-            return StatusFile(Path(path))
-        except HostError as error:
-            self._logger.log(Level.WARNING, f"Note: cannot open {path} for WRITE: {error}")
-            return None
+        return StatusReporter(subject, self._config.process, self._logger, self._files.status)
 
     def _signalled(self, meaning: Signal) -> None:
         if meaning is Signal.USR2:

@@ -108,11 +108,14 @@ class Logger:
         self._mute = _Mute(options.mute)
         self._strangers: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    def replace(self, other: Logger) -> None:
-        """Go on as another one does: whoever holds this logger need not know."""
-        self._target = other._target
-        self._options = other._options
-        self._mute = other._mute
+    def configure(self, options: LogOptions) -> None:
+        """Other options from now on."""
+        self._options = options
+        self._mute = _Mute(options.mute)
+
+    def redirect(self, target: Target) -> None:
+        """Another target from now on."""
+        self._target = target
 
     def log(self, level: Level, text: str, about: str = "") -> None:
         """One line; ``about`` (the peer) stands first."""

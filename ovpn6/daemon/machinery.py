@@ -25,15 +25,21 @@ FIRST_ACCEPTED_LINK = 1 << 20
 class Machinery:
     """Opened for a life, and closed after it unless ``persist-tun`` keeps the device.
 
-    ``well_begun`` is called when a role has started, ``announced`` when the tunnel is up.
+    ``well_begun`` is called when a role has started, ``announced`` when the tunnel is up;
+    ``owner`` is the user id that the process will change to.
     """
 
     def __init__(
-        self, logger: Logger, well_begun: Callable[[], None], announced: Callable[[], None]
+        self,
+        logger: Logger,
+        well_begun: Callable[[], None],
+        announced: Callable[[], None],
+        owner: int | None,
     ) -> None:
         self.logger = logger
         self.well_begun = well_begun
         self.announced = announced
+        self._owner = owner
         self.device = ""
         self.receiver: Callable[[Input], None] = _nobody
         self._datapath: Datapath | None = None
@@ -65,7 +71,9 @@ class Machinery:
             self._datapath = self._new_datapath(config)
         spec = config.host.device
         if self._host is None:
-            self._host = NetlinkHost(notice=lambda text: self.logger.log(Level.NOTICE, text))
+            self._host = NetlinkHost(
+                notice=lambda text: self.logger.log(Level.NOTICE, text), owner=self._owner
+            )
         if not self.device:
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
             self.logger.log(Level.NOTICE, f"TUN/TAP device {self.device} opened")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ovpn6.config.schema import ProcessConfig, TunnelConfig
 from ovpn6.daemon import privileges
 from ovpn6.daemon.background import Background, daemonize, write_pid
+from ovpn6.daemon.kept_files import KeptFiles
 from ovpn6.daemon.life import Life
 from ovpn6.daemon.logs import Logger, bridge_logging, log_options, open_target
 from ovpn6.daemon.machinery import Machinery
@@ -52,7 +53,8 @@ def run_daemon(read: ReadConfig) -> int:
     caller's at the start.
     """
     config = read()
-    process = Process(_logger(config.process, background=False))
+    target = open_target(config.process, background=False)
+    process = Process(Logger(target, log_options(config.process)))
     bridge_logging(process.logger)
     try:
         return _Service(read, config, process).run()
@@ -86,13 +88,17 @@ class _Service:
         return asyncio.run(self._lives(materials))
 
     async def _lives(self, materials: Materials) -> int:
-        machinery = Machinery(self._process.logger, self._well_begun, self._announced)
+        machinery = Machinery(
+            self._process.logger, self._well_begun, self._announced, materials.identity.user
+        )
+        files = KeptFiles(self._process.logger)
         signals = Signals()
         signals.install(asyncio.get_running_loop())
         try:
             while True:
                 began = time.monotonic()
-                life = Life(materials, machinery, signals)
+                files.open(self._config)
+                life = Life(materials, machinery, files, signals)
                 self._serving = life.serving
                 finish = await life.run()
                 if finish.outcome is Outcome.EXIT:
@@ -105,6 +111,7 @@ class _Service:
                     materials = self._reload()
         finally:
             machinery.close()
+            files.close()
 
     def _ended(self, finish: Finish) -> int:
         notify("STOPPING=1")
@@ -122,19 +129,11 @@ class _Service:
         return load_materials(self._config, self._tls_log)
 
     def _reload(self) -> Materials:
-        """SIGHUP: everything anew. Raises as at the start."""
+        """SIGHUP: everything anew but where the log goes, as in OpenVPN. Raises as at the start."""
         self._config = self._read()
-        logger = Logger(
-            open_target(self._config.process, background=self._in_background),
-            log_options(self._config.process),
-        )
-        self._process.logger.replace(logger)
+        self._process.logger.configure(log_options(self._config.process))
         self._greet()
         return self._load()
-
-    @property
-    def _in_background(self) -> bool:
-        return self._process.background is not None
 
     def _tls_log(self, level: Level, text: str) -> None:
         """Certificates: success is said each time, a stranger's failure within limits."""
@@ -153,7 +152,8 @@ class _Service:
         if not settings.daemon or notify("READY=0"):
             return
         self._process.background = daemonize(keep_output=settings.log is not None)
-        self._process.logger.replace(_logger(settings, background=True))
+        if settings.log is None:
+            self._process.logger.redirect(open_target(settings, background=True))
 
     def _well_begun(self) -> None:
         """The device and the role are there: the parent of a daemon may go."""
@@ -195,10 +195,6 @@ async def _ends_meanwhile(signals: Signals) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _logger(settings: ProcessConfig, *, background: bool) -> Logger:
-    return Logger(open_target(settings, background=background), log_options(settings))
 
 
 def _die(process: Process, text: str) -> None:

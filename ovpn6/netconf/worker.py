@@ -6,8 +6,9 @@ for the answer. The thread alone enters another network namespace, nothing else 
 ``/proc/sys/net`` shows the namespace of the thread that looks.
 
 Capabilities belong to a thread as well, and ``setuid`` takes them from each thread that did not ask
-to keep them. The worker keeps CAP_NET_ADMIN and nothing else, from its start; after the process
-changed its user (``--user``) it makes it effective again. Paths are looked up at the start, for
+to keep them. The worker keeps CAP_NET_ADMIN and what changing the user takes (glibc does that in
+each thread), from its start; after the process changed its user (``--user``) it makes
+CAP_NET_ADMIN alone effective again. Paths are looked up at the start, for
 ``--chroot``. The thread does not survive ``fork``.
 """
 
@@ -35,6 +36,8 @@ _SO_NETNS_COOKIE = 71
 _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_NET_ADMIN = 1 << 12
+_CAP_SETGID = 1 << 6
+_CAP_SETUID = 1 << 7
 _HEADER = struct.Struct("=Ii")
 _DATA = struct.Struct("=6I")
 
@@ -55,7 +58,7 @@ class NamespaceWorker:
             self.inode: int = self._pool.submit(_inode).result()
             self.cookie: int = self._pool.submit(_cookie).result()
             self._sysctl = os.open(_SYSCTL, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._pool.submit(_keep_net_admin).result()
+            self._pool.submit(_keep_capabilities, _TO_CHANGE_USER).result()
         except OSError as error:
             self.close()
             raise _system_error("look at the network namespace", error) from None
@@ -69,7 +72,7 @@ class NamespaceWorker:
             raise UsageError("host state was opened before a fork")
         if os.geteuid() != self._user:
             self._user = os.geteuid()
-            self._pool.submit(_keep_net_admin).result()
+            self._pool.submit(_keep_capabilities, _CAP_NET_ADMIN).result()
         return self._pool.submit(function, *arguments, **named).result()
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
@@ -163,12 +166,16 @@ def _cookie() -> int:
     return 0
 
 
-def _keep_net_admin() -> None:
+_TO_CHANGE_USER = _CAP_NET_ADMIN | _CAP_SETGID | _CAP_SETUID
+"""glibc changes the user in each thread, and aborts when one of them may not."""
+
+
+def _keep_capabilities(mask: int) -> None:
     """Without privileges this changes nothing, and the kernel refuses later what it must."""
     library = ctypes.CDLL(None, use_errno=True)
     library.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     header = _HEADER.pack(_CAPABILITY_VERSION_3, 0)
-    library.capset(header, _DATA.pack(_CAP_NET_ADMIN, _CAP_NET_ADMIN, 0, 0, 0, 0))
+    library.capset(header, _DATA.pack(mask, mask, 0, 0, 0, 0))
 
 
 def _system_error(operation: str, error: OSError) -> HostError:
