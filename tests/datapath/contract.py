@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import pytest
 
@@ -34,7 +34,8 @@ CLIENT_NETWORKS = ("2001:db8::5/128", "192.0.2.5/32", "2001:db8:5::/48")
 UP = ip_packet("2001:db8::5", "2001:db8::1")
 DOWN = ip_packet("2001:db8::1", "2001:db8::5")
 
-_R = TypeVar("_R")
+SHORT_LENGTH = b"\x45\0\0\x0a" + ip_packet("192.0.2.5", "192.0.2.1")[4:]
+"""An IPv4 packet that says it is shorter than its header."""
 
 
 class Rig(Protocol):
@@ -164,7 +165,13 @@ class DatapathContract:
 
     @pytest.mark.parametrize(
         "packet",
-        [UP[:39], UP[:-1], b"\x45\0\0\x14" + bytes(15), b"\x45\0\0\x0a" + bytes(16), b"\x70" * 60],
+        [
+            UP[:39],
+            UP[:-1],
+            b"\x45\0\0\x14" + bytes(15),
+            SHORT_LENGTH,
+            b"\x70" * 60,
+        ],
     )
     def test_broken_inner_packets_are_not_delivered(self, tunnel: Rig, packet: bytes) -> None:
         inject(tunnel, packet)
@@ -249,6 +256,8 @@ class DatapathContract:
         tunnel.until(lambda: len(tunnel.delivered(1)) == 2)
         assert server.keys(CLIENT) == {KeySlot.PRIMARY: 1}
         assert server.counters(CLIENT).packets_in == 2
+        assert server.counters(CLIENT).bytes_in == 2 * len(UP)
+        assert server.counters(CLIENT).bytes_out == 2 * len(DOWN)
         assert server.counters(CLIENT).packets_out == 2
 
     def test_a_dropped_key_opens_nothing(self, tunnel: Rig) -> None:
