@@ -1,4 +1,4 @@
-"""The files that stay open through restarts, so that a change of user or root does not close them."""
+"""Files that stay open through restarts: a change of user or root does not close them."""
 
 from __future__ import annotations
 

@@ -10,8 +10,10 @@ import asyncio
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ovpn6.config.schema import ProcessConfig, TunnelConfig
 from ovpn6.daemon import privileges
@@ -60,7 +62,9 @@ def run_daemon(read: ReadConfig) -> int:
         return _Service(read, config, process).run()
     except (ConfigError, ConfigErrors, HostError) as error:
         _die(process, str(error))
-        return EXIT_FAILED
+    except Exception:  # A bug of ours: the host's state is undone by now; leave the trace behind.
+        _die(process, traceback.format_exc())
+    return EXIT_FAILED
 
 
 class _Service:
@@ -70,13 +74,13 @@ class _Service:
         self._read = read
         self._config = config
         self._process = process
+        self._start_directory = Path.cwd()
         self._serving: Callable[[], str] = lambda: ""
 
     def run(self) -> int:
         """Foreground first: whatever can be wrong with the configuration shows before a fork."""
         settings = self._config.process
-        if settings.cd is not None:
-            _change_directory(settings)
+        _change_directory(settings)
         self._greet()
         materials = self._load()
         self._enter_background(settings)
@@ -130,7 +134,9 @@ class _Service:
 
     def _reload(self) -> Materials:
         """SIGHUP: everything anew but where the log goes, as in OpenVPN. Raises as at the start."""
+        os.chdir(self._start_directory)
         self._config = self._read()
+        _change_directory(self._config.process)
         self._process.logger.configure(log_options(self._config.process))
         self._greet()
         return self._load()
@@ -207,11 +213,14 @@ def _die(process: Process, text: str) -> None:
 
 
 def _change_directory(settings: ProcessConfig) -> None:
-    assert settings.cd is not None
+    """To ``cd``; a daemon without it stands nowhere."""
+    directory = settings.cd or (Path("/") if settings.daemon else None)
+    if directory is None:
+        return
     try:
-        os.chdir(settings.cd)
+        os.chdir(directory)
     except OSError as error:
-        raise ConfigError(f"cd: {settings.cd}: {error.strerror}") from None
+        raise ConfigError(f"cd: {directory}: {error.strerror}") from None
 
 
 def _set_priority(nice: int) -> None:
