@@ -167,7 +167,7 @@ class DemoView:
     def failed(self, text: str) -> None:
         """The demo did not work; ``text`` says why, with the logs."""
         Console(stderr=True, highlight=False).print(
-            f"\n[bold red]The demo failed.[/bold red] {escape(text)}"
+            f"\n[bold red]The demo failed.[/bold red] {escape(text)}", soft_wrap=True
         )
 
     def finished(self, seconds: float) -> None:
