@@ -24,11 +24,12 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class FibEntry:
     """A route of anybody's. ``protocol`` is ``rtm_protocol``; ``preference`` ranks equals, lower
-    first (RFC 4191: high -1, medium 0, low 1)."""
+    first (RFC 4191: high -1, medium 0, low 1). ``usable``: its device has a carrier."""
 
     route: KernelRoute
     protocol: int
     preference: int = 0
+    usable: bool = True
 
 
 class Namespace(Protocol):

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
@@ -95,7 +96,7 @@ class NetlinkNamespace:
     def table_routes(self, version: int, table: int) -> tuple[FibEntry, ...]:
         """Unicast only."""
         entries = self._run(self._routes, (version,), {"table": table})
-        return tuple(entry for entry in entries if entry.route.hop is not None)
+        return tuple(entry for entry in entries if entry.route.hop is not None and entry.usable)
 
     def lookup(self, address: IPAddress) -> FibEntry | None:
         """``RTM_GETROUTE``."""
@@ -225,14 +226,7 @@ class NetlinkNamespace:
         if is_multipath(message):
             (answer,) = self._netlink_call(operation, "route", "get", **question)
             hop = chosen_hop(answer) or entry.route.hop
-            route = KernelRoute(
-                self.identity,
-                entry.route.destination,
-                entry.route.table,
-                entry.route.metric,
-                hop,
-            )
-            return FibEntry(route, entry.protocol, entry.preference)
+            return replace(entry, route=replace(entry.route, hop=hop))
         return entry
 
 

@@ -58,7 +58,7 @@ def request(route: KernelRoute) -> dict[str, Any]:
 
 
 def decode_route(message: Any, namespace: int) -> FibEntry | None:
-    """The route of an ``RTM_NEWROUTE``; of several hops the first that is alive.
+    """The route of an ``RTM_NEWROUTE``; of several hops the first that is usable.
 
     None for what :class:`KernelRoute` has no words for (blackhole, multicast, local) and for a
     cached exception.
@@ -80,7 +80,9 @@ def decode_route(message: Any, namespace: int) -> FibEntry | None:
         metric=attributes.get("RTA_PRIORITY", 0),
         hop=hop,
     )
-    return FibEntry(route, message["proto"], _PREFERENCE.get(attributes.get("RTA_PREF", 0), 0))
+    preference = _PREFERENCE.get(attributes.get("RTA_PREF", 0), 0)
+    usable = not message["flags"] & (_DEAD | _LINKDOWN)
+    return FibEntry(route, message["proto"], preference, usable)
 
 
 def chosen_hop(message: Any) -> Hop | None:
@@ -115,7 +117,7 @@ def _decode_hop(message: Any, attributes: dict[str, Any]) -> Hop | None:
             if not hop["flags"] & (_DEAD | _LINKDOWN):
                 return _hop(hop["oif"], hop["flags"], inner, attributes)
         return None
-    if "RTA_OIF" not in attributes or message["flags"] & (_DEAD | _LINKDOWN):
+    if "RTA_OIF" not in attributes:
         return None
     return _hop(attributes["RTA_OIF"], message["flags"], attributes, attributes)
 

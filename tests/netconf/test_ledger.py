@@ -83,7 +83,7 @@ def test_a_ledger_comes_back_from_json(ledger: Ledger) -> None:
 
 @given(JSON)
 def test_any_json_is_a_ledger_or_a_value_error(value: object) -> None:
-    with pytest.raises(ValueError, match="ledger|expected"):
+    with pytest.raises(ValueError, match=r"ledger|expected"):
         decode(value)
 
 
