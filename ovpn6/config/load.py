@@ -94,10 +94,11 @@ class _Reader:
     def take(self, directives: Sequence[Directive], depth: int) -> None:
         """Keep these, with files they include in their place."""
         for directive in directives:
-            self.directives.append(directive)
             if directive.name == "cd" and len(directive.args) == 1:
                 self.base = self.base / directive.args[0]
-            elif directive.name == "config" and len(directive.args) == 1:
+                directive = replace(directive, args=(str(self.base),))
+            self.directives.append(directive)
+            if directive.name == "config" and len(directive.args) == 1:
                 self._include(directive, depth + 1)
 
     def _include(self, directive: Directive, depth: int) -> None:

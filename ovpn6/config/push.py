@@ -18,31 +18,17 @@ from ovpn6.model.errors import ConfigError, ConfigErrors, Source
 PUSHED = Source("pushed")
 """The source of pushed options."""
 
-_ROUTING = frozenset(
-    {
-        "route",
-        "route-ipv6",
-        "route-metric",
-        "redirect-gateway",
-        "redirect-private",
-        "block-ipv6",
-        "dhcp-option",
-        "dns",
-    }
-)
-"""What ``route-nopull`` leaves out."""
-
 
 def split_push(text: str) -> list[str]:
     """The options in a comma list, as in PUSH_REPLY: a comma cannot be quoted there."""
     return [option.strip() for option in text.split(",") if option.strip()]
 
 
-def parse_push(options: Sequence[str], *, route_nopull: bool = False) -> PushedConfig:
+def parse_push(options: Sequence[str]) -> PushedConfig:
     """A server's pushed options, one string each.
 
     Never raises: an option that is unknown, may not be pushed or has a wrong value is named in
-    ``ignored`` with the reason, and the others count. ``route_nopull`` leaves routes and DNS out.
+    ``ignored`` with the reason, and the others count.
     """
     draft = Draft(base=Path("/"))
     ignored: list[str] = []
@@ -53,8 +39,6 @@ def parse_push(options: Sequence[str], *, route_nopull: bool = False) -> PushedC
                 continue
             if words[0] in PUSHED_REASONS:
                 raise ConfigError(PUSHED_REASONS[words[0]])
-            if route_nopull and words[0] in _ROUTING:
-                raise ConfigError("route-nopull")
             fold_one(draft, Directive(words[0], tuple(words[1:]), PUSHED), Scope.PUSH)
         except ConfigError as error:
             ignored.append(f"{_printable(option)!r}: {error.message}")

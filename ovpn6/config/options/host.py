@@ -124,7 +124,8 @@ def _pushed_ifconfig(draft: Draft, directive: Directive) -> None:
     if prefix:
         put(draft, "pushed", ifconfig=IPv4Interface((own, prefix)))
         return
-    put(draft, "pushed", ifconfig=IPv4Interface((own, 32)), topology="p2p")
+    topology = draft.pushed.topology if draft.pushed.topology == "net30" else "p2p"
+    put(draft, "pushed", ifconfig=IPv4Interface((own, 32)), topology=topology)
     if draft.pushed.route_gateway is None:
         put(draft, "pushed", route_gateway=IPv4Address(second))
 

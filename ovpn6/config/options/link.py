@@ -314,7 +314,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "explicit-exit-notify",
         "[N]",
-        "Tell the other end when we leave; a server's 2 sends clients to their next remote. ",
+        "Tell the other end when we leave; a server's 2 sends clients to their next remote.",
         _SECTION,
         effect=Effect(_fold_exit_notify, _show_exit_notify),
         pushed=_pushed_exit_notify,
