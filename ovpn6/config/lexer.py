@@ -34,6 +34,10 @@ class Directive:
     source: Source
     inline: str | None = None
 
+    def __repr__(self) -> str:
+        """Without the words: they may be keys and tokens."""
+        return f"Directive({self.name}, {self.source})"
+
 
 def parse_text(text: str, name: str, first_line: int = 1) -> list[Directive]:
     """The directives of a file's text; ``name`` and ``first_line`` make up their sources.

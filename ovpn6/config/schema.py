@@ -391,7 +391,7 @@ class PushedConfig:
     inactive_bytes: int = 0
     session_timeout: int | None = None
     explicit_exit_notify: int | None = None
-    auth_token: str = ""
+    auth_token: str = field(default="", repr=False)
     auth_token_user: str = ""
     routes: tuple[RouteOrder, ...] = ()
     route_metric: int | None = None

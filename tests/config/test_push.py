@@ -109,6 +109,7 @@ def test_pushed_option_for_what_is_so_anyway_is_silent(option: str) -> None:
         ("ifconfig 10.8.0.2", "too few words"),
         ('route "10.0.0.0', "no closing quotation mark"),
         ("auth-token-user %%%", "not base64"),
+        ("setenv-safe a=b c", "is not the name of a variable"),
     ],
 )
 def test_pushed_option_that_cannot_be_used_is_ignored_with_the_reason(
@@ -123,6 +124,7 @@ def test_pushed_option_that_cannot_be_used_is_ignored_with_the_reason(
 def test_pushed_token_never_stands_in_what_is_logged() -> None:
     (ignored,) = parse_push(["auth-token hush hush"]).ignored
     assert "hush" not in ignored
+    assert "hush" not in repr(parse_push(["auth-token hush"]))
 
 
 def test_bits_beyond_a_pushed_netmask_are_dropped() -> None:

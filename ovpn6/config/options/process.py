@@ -7,7 +7,7 @@ from ovpn6.config.lexer import Directive
 from ovpn6.config.options.effects import absolute, command, flag, location, nothing, put, sets
 from ovpn6.config.options.row import Effect, Option
 from ovpn6.config.schema import TunnelConfig
-from ovpn6.config.values import integer, word
+from ovpn6.config.values import integer, variable_name, word
 from ovpn6.model.errors import ConfigError
 
 _SECTION = "Process and logging"
@@ -53,7 +53,8 @@ def _show_status(config: TunnelConfig) -> list[tuple[str, ...]]:
 
 
 def _fold_setenv(draft: Draft, directive: Directive) -> None:
-    name, value = directive.args[0], directive.args[1] if len(directive.args) > 1 else ""
+    name = variable_name(directive.args[0])
+    value = directive.args[1] if len(directive.args) > 1 else ""
     if directive.name == "setenv-safe":
         name = f"OPENVPN_{name}"
     elif name == "GENERIC_CONFIG":
@@ -73,7 +74,7 @@ def _show_setenv(config: TunnelConfig) -> list[tuple[str, ...]]:
 
 def _pushed_setenv(draft: Draft, directive: Directive) -> None:
     value = directive.args[1] if len(directive.args) > 1 else ""
-    pair = (f"OPENVPN_{directive.args[0]}", value)
+    pair = (f"OPENVPN_{variable_name(directive.args[0])}", value)
     put(draft, "pushed", setenv=(*draft.pushed.setenv, pair))
 
 
