@@ -115,10 +115,17 @@ def _route(order: RouteOrder, setting: RouteSetting, notices: list[str]) -> Rout
     metric = setting.metric if order.metric is None else order.metric
     table = order.table or setting.table
     via, gateway = RouteVia.TUNNEL, _tunnel_gateway(destination, setting)
-    if order.gateway and order.gateway != "vpn_gateway":
-        via, gateway = _explicit_gateway(order.gateway, destination, setting)
-        if gateway is not None and gateway.version != destination.version:
-            notices.append(f"route to {destination} left out: {gateway} is of the other family")
+    if order.gateway == "net_gateway":
+        via, gateway = RouteVia.UNDERLAY, None
+    elif order.gateway and order.gateway != "vpn_gateway":
+        gateway = ip_address(order.gateway)
+        if gateway in (setting.gateway_ipv4, setting.gateway_ipv6):
+            gateway = _tunnel_gateway(destination, setting)
+        elif not _is_on_tunnel(gateway, destination, setting):
+            notices.append(
+                f"route to {destination} left out: gateway {gateway} is not on the tunnel; "
+                f"net_gateway stands for the host's own way"
+            )
             return None
     if via is RouteVia.TUNNEL and not _has_family(setting, destination.version):
         if destination.version == 4:
@@ -133,17 +140,9 @@ def _special_destination(host: str, setting: RouteSetting) -> IPNetwork | None:
     return None if address is None else ip_network(address)
 
 
-def _explicit_gateway(
-    word: str, destination: IPNetwork, setting: RouteSetting
-) -> tuple[RouteVia, IPAddress | None]:
-    if word == "net_gateway":
-        return RouteVia.UNDERLAY, None
-    gateway = setting.remote if word == "remote_host" else ip_address(word)
-    if gateway in (setting.gateway_ipv4, setting.gateway_ipv6):
-        return RouteVia.TUNNEL, _tunnel_gateway(destination, setting)
-    if any(gateway in address.network for address in setting.addresses):
-        return RouteVia.TUNNEL, gateway
-    return RouteVia.UNDERLAY, gateway
+def _is_on_tunnel(gateway: IPAddress, destination: IPNetwork, setting: RouteSetting) -> bool:
+    same_family = gateway.version == destination.version
+    return same_family and any(gateway in address.network for address in setting.addresses)
 
 
 def _tunnel_gateway(destination: IPNetwork, setting: RouteSetting) -> IPAddress | None:
