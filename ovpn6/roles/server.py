@@ -21,6 +21,7 @@ from ovpn6.model.flow import (
     ClientConfigRead,
     CloseLink,
     ControlReceived,
+    DeviceLost,
     DropKey,
     FloatConflict,
     HostResolved,
@@ -167,7 +168,13 @@ class ServerRole:
             server_admission.link_accepted(self._core, happened, now)
 
     def _link_closed(self, happened: LinkClosed, now: Instant) -> None:
+        state = self._core.links.get(happened.link)
         server_admission.link_closed(self._core, happened, now)
+        if state is not None and state.listener is None:
+            server_host.lost(self._core, self._life, f"socket closed: {happened.reason}", now)
+
+    def _device_lost(self, happened: DeviceLost, now: Instant) -> None:
+        server_host.lost(self._core, self._life, f"tunnel device lost: {happened.reason}", now)
 
     def _host_resolved(self, happened: HostResolved, now: Instant) -> None:
         job = self._core.jobs.pop(happened.job, None)
@@ -296,6 +303,7 @@ class ServerRole:
         LinkOpened: _link_opened,
         LinkAccepted: _link_accepted,
         LinkClosed: _link_closed,
+        DeviceLost: _device_lost,
         HostResolved: _host_resolved,
         ScriptFinished: _script_finished,
         ScriptPending: _script_pending,

@@ -146,20 +146,15 @@ def signalled(core: ServerCore, life: HostLife, signal: Signal, now: Instant) ->
     if life.phase in ENDING_PHASES:
         _finish(core, life, now)
         return
-    life.end = Finish(outcome, signal.value, keep_device=keep)
     core.log(Level.NOTICE, f"{signal.value} received, ending")
-    notify = core.server.explicit_exit_notify
-    message = RESTART_NEXT_SERVER if notify == 2 else RESTART
-    told = False
-    for peer in core.peers:
-        if notify and peer.admitted:
-            farewell(core, peer, now, "server ends", message)
-            told = True
-    life.phase = Phase.NOTIFYING
-    if told:
-        core.timers.set((TimerKind.SHUTDOWN, 0), Instant(now + NOTIFY_SECONDS))
-    else:
-        _close(core, life, now)
+    _begin_end(core, life, Finish(outcome, signal.value, keep_device=keep), now)
+
+
+def lost(core: ServerCore, life: HostLife, what: str, now: Instant) -> None:
+    """The device or one of our sockets is gone: clients are told, and all begins anew."""
+    if life.phase not in ENDING_PHASES:
+        core.log(Level.ERROR, f"{what}, restarting")
+        _begin_end(core, life, Finish(Outcome.RESTART, what), now)
 
 
 def shutdown_due(core: ServerCore, life: HostLife, now: Instant) -> None:
@@ -235,6 +230,22 @@ def _open_links(core: ServerCore, life: HostLife) -> None:
         link = LinkId(index + 1)
         core.links[link] = LinkState(listen.transport)
         core.emit(OpenLink(link, link_spec(core, listen, life.addresses[index])))
+
+
+def _begin_end(core: ServerCore, life: HostLife, end: Finish, now: Instant) -> None:
+    life.end = end
+    notify = core.server.explicit_exit_notify
+    message = RESTART_NEXT_SERVER if notify == 2 else RESTART
+    told = False
+    for peer in core.peers:
+        if notify and peer.admitted:
+            farewell(core, peer, now, "server ends", message)
+            told = True
+    life.phase = Phase.NOTIFYING
+    if told:
+        core.timers.set((TimerKind.SHUTDOWN, 0), Instant(now + NOTIFY_SECONDS))
+    else:
+        _close(core, life, now)
 
 
 def _close(core: ServerCore, life: HostLife, now: Instant) -> None:

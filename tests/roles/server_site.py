@@ -7,7 +7,7 @@ executor would and keeps what a datapath would hold. Scripts answer from ``scrip
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import (
     IPv4Address,
@@ -30,8 +30,10 @@ from ovpn6.config.schema import (
 )
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.ciphers import DEFAULT_DATA_CIPHERS
+from ovpn6.model.errors import HostError
 from ovpn6.model.flow import (
     Action,
+    ActionFailed,
     AddPeer,
     CancelJob,
     ClientConfigRead,
@@ -198,6 +200,8 @@ class Site:
         self.waiting: dict[JobId, ScriptCall] = {}
         self.files: dict[str, str] = {}
         self.saved: list[str] = []
+        self.refused: dict[type[Action], HostError] = {}
+        """Actions that the host refuses."""
         self.finished: Finish | None = None
         self._inputs: deque[Input] = deque()
         self._busy = False
@@ -208,7 +212,7 @@ class Site:
         self.role = ServerRole(
             RoleContext(
                 config=config or config_of(),
-                tls=lambda: FakeTls(is_server=True, entropy=entropy, peer=self.identity),
+                tls=lambda: _ServerTls(self, entropy),
                 entropy=entropy,
                 wall_offset=WALL_OFFSET,
                 ciphers=DEFAULT_DATA_CIPHERS,
@@ -245,6 +249,10 @@ class Site:
         while self._inputs:
             for action in self.role.step(self._inputs.popleft(), self.now):
                 self.actions.append(action)
+                refusal = self.refused.get(type(action))
+                if refusal is not None:
+                    self.give(ActionFailed(action, refusal))
+                    continue
                 self.datapath.perform(action)
                 self._perform(action)
         self._busy = False
@@ -325,6 +333,18 @@ class Site:
                 pass
 
 
+class _ServerTls(FakeTls):
+    """Its peer is whoever sent the datagram under way."""
+
+    def __init__(self, site: Site, entropy: Callable[[int], bytes]) -> None:
+        super().__init__(is_server=True, entropy=entropy)
+        self._site = site
+
+    @property
+    def identity(self) -> PeerIdentity:
+        return self._site.identity if self.established else PeerIdentity()
+
+
 class SiteClient:
     """A client's control channel; it asks for its options as soon as it may."""
 
@@ -347,6 +367,11 @@ class SiteClient:
         self.path = path or Path(LinkId(1), Endpoint(address, 40000 + number))
         self.alive = True
         self.asks = asks
+        self.mute_after: type[events.Event] | None = None
+        """Nothing is sent once an event of this kind came."""
+        self.muted = False
+        self.limit = 1_000_000
+        """So many datagrams are sent, and no more."""
         self.messages: list[str] = []
         self.events: list[events.Event] = []
         self.credentials = credentials
@@ -382,11 +407,18 @@ class SiteClient:
     def take(self, happened: list[events.Event]) -> None:
         """Send datagrams, note the rest."""
         for event in happened:
+            if self.mute_after is not None and isinstance(event, self.mute_after):
+                self.muted = True
+            if isinstance(event, events.Transmit) and (self.muted or self.limit <= 0):
+                continue
             if isinstance(event, events.Transmit):
+                self.limit -= 1
                 self.site.identity = self.identity
                 self.site.give(ControlReceived(self.path, event.datagram))
             elif isinstance(event, events.MessageReceived):
                 self.messages.append(event.text)
+                if "dyn-tls-crypt" in event.text:
+                    self.connection.enable_dynamic_tls_crypt()
             else:
                 self.events.append(event)
                 if isinstance(event, events.Exchanged) and event.key_id == 0 and self.asks:

@@ -176,7 +176,7 @@ def test_deadline_set_anew_replaces_the_old_one() -> None:
     deadlines.set("a", Instant(5))
     deadlines.set("a", Instant(9))
     assert deadlines.take_due(Instant(5)) == []
-    assert deadlines.next() == 9
+    assert deadlines.next() == Instant(9)
     deadlines.set("a", None)
     assert deadlines.next() is None
 
@@ -189,12 +189,12 @@ CHANGES = st.lists(
 @given(CHANGES, st.integers(0, 20))
 def test_deadlines_agree_with_a_dictionary(changes: list[tuple[str, int | None]], now: int) -> None:
     deadlines: Deadlines[str] = Deadlines()
-    model: dict[str, int] = {}
+    model: dict[str, Instant] = {}
     for key, when in changes:
         deadlines.set(key, None if when is None else Instant(when))
         model.pop(key, None)
         if when is not None:
-            model[key] = when
+            model[key] = Instant(when)
     assert deadlines.next() == min(model.values(), default=None)
     due = {key for key, when in model.items() if when <= now}
     taken = deadlines.take_due(Instant(now))

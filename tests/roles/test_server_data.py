@@ -1,0 +1,265 @@
+"""Keys that change, paths that move, and how clients go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path as FilePath
+
+import pytest
+
+from ovpn6.config.schema import ControlConfig, DataConfig, ScriptsConfig
+from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.errors import HostError
+from ovpn6.model.flow import (
+    AddPeer,
+    DropKey,
+    FloatConflict,
+    Input,
+    InstallKey,
+    KeyConfirmed,
+    KeyWornOut,
+    PeerExited,
+    PeerExpired,
+    PeerFloated,
+    PeerInactive,
+    RemovePeer,
+    RunScript,
+    SwapKeys,
+    UpdatePeer,
+)
+from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
+from ovpn6.model.specs import Keepalive
+from ovpn6.protocol.events import Exchanged
+from tests.roles.server_site import SERVER, Site, config_of
+
+GONE = ScriptsConfig(client_connect=("/connect",), client_disconnect=("/gone",))
+POOL = replace(SERVER, ifconfig_pool_persist=FilePath("/pool"), ifconfig_pool_persist_interval=100)
+
+
+def elsewhere(number: int = 0xFFF) -> Path:
+    return Path(LinkId(1), Endpoint(ip_address(f"2001:db8:ee::{number:x}"), 50000))
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+def test_renegotiated_key_is_installed_beside_the_old_one_then_swapped() -> None:
+    site = Site()
+    client = site.connected()
+    site.actions.clear()
+    client.renegotiate()
+    order = [type(action) for action in site.kinds(InstallKey, SwapKeys, DropKey)]
+    assert order == [InstallKey, SwapKeys]
+    [install] = site.kinds(InstallKey)
+    assert isinstance(install, InstallKey)
+    assert install.slot is KeySlot.SECONDARY
+    own = client.connection.derive_keys(KeyId(1), "AES-256-GCM", use_ekm=True)
+    assert own.send_key == install.key.receive_key
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
+
+
+def test_old_key_is_dropped_when_its_transition_window_is_over() -> None:
+    site = Site(config_of(control=ControlConfig(reneg_sec=0, tran_window=60)))
+    client = site.connected()
+    client.renegotiate()
+    site.pass_time(61)
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1}
+
+
+def test_key_ids_wrap_around_and_each_replaces_the_one_before() -> None:
+    site = Site()
+    client = site.connected()
+    for expected in (1, 2, 3, 4, 5, 6, 7, 1, 2):
+        client.renegotiate()
+        assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == expected
+    assert len(site.datapath.keys[client.peer]) == 2
+
+
+def test_server_renegotiates_by_itself() -> None:
+    site = Site(config_of(control=ControlConfig(reneg_sec=100)))
+    client = site.connected()
+    site.pass_time(101)
+    assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == 1
+
+
+def test_renegotiations_of_many_clients_are_spread() -> None:
+    site = Site(config_of(control=ControlConfig(reneg_sec=1000)))
+    clients = [site.connected(f"c{n}") for n in range(8)]
+    site.pass_time(950)
+    done = [c for c in clients if site.datapath.keys[c.peer][KeySlot.PRIMARY] == 1]
+    assert 0 < len(done) < 8
+    site.pass_time(51)
+    assert all(site.datapath.keys[c.peer][KeySlot.PRIMARY] == 1 for c in clients)
+
+
+def test_worn_out_key_is_renegotiated() -> None:
+    site = Site()
+    client = site.connected()
+    site.give(KeyWornOut(client.peer, KeyId(0)))
+    assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == 1
+
+
+def test_data_under_the_new_key_swaps_before_the_last_acknowledgement() -> None:
+    site = Site()
+    client = site.connected()
+    site.actions.clear()
+    # What the client sends once it has our half stays behind: that is not acknowledged.
+    client.mute_after = Exchanged
+    client.renegotiate()
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
+    site.give(KeyConfirmed(client.peer, KeyId(1)))
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
+    site.give(KeyConfirmed(client.peer, KeyId(0)))
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+def test_control_packets_follow_a_float() -> None:
+    site = Site()
+    client = site.connected()
+    site.give(PeerFloated(client.peer, elsewhere()))
+    client.path = elsewhere()
+    client.renegotiate()
+    assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == 1
+    assert site.role.status().peers[0].path == elsewhere()
+
+
+def test_float_to_the_path_of_another_client_is_refused() -> None:
+    site = Site()
+    alice, bob = site.connected("alice"), site.connected("bob")
+    site.give(FloatConflict(alice.peer, bob.path, bob.peer))
+    assert set(site.datapath.peers) == {alice.peer, bob.peer}
+    assert site.kinds(UpdatePeer) == []
+    assert site.role.status().counts["float to a path of another client"] == 1
+
+
+def test_float_to_the_path_of_the_same_client_removes_its_older_self() -> None:
+    site = Site(config_of(replace(SERVER, duplicate_cn=True), scripts=GONE))
+    old, new = site.connected("alice"), site.connected("alice")
+    site.give(FloatConflict(new.peer, old.path, old.peer))
+    assert list(site.datapath.peers) == [new.peer]
+    assert site.datapath.peers[new.peer].path == old.path
+    assert site.ran("client-disconnect")[0].peer == old.peer
+    order = [type(action) for action in site.kinds(RemovePeer, UpdatePeer)]
+    assert order == [RemovePeer, UpdatePeer]
+
+
+# --- how clients go ---------------------------------------------------------------------------
+
+
+def test_client_that_exits_frees_everything_but_still_gets_its_acknowledgement() -> None:
+    site = Site(config_of(scripts=GONE))
+    client = site.connected()
+    number = client.peer
+    client.say("EXIT")
+    assert not site.datapath.peers
+    [call] = site.ran("client-disconnect")
+    assert call.peer == number
+    assert call.environment["common_name"] == "alice"
+    assert call.environment["ifconfig_pool_remote_ip6"] == "2001:db8:1::1000"
+    assert call.environment["time_duration"] == "0"
+    before = len(site.actions)
+    site.pass_time(20)
+    assert client.connection.next_deadline() is None
+    assert site.role.next_deadline() is None
+    assert len(site.ran("client-disconnect")) == 1
+    assert len(site.actions) == before
+
+
+def test_disconnect_script_is_started_while_the_datapath_still_counts() -> None:
+    site = Site(config_of(scripts=GONE))
+    client = site.connected()
+    site.actions.clear()
+    client.say("EXIT")
+    order = [type(action) for action in site.kinds(RunScript, RemovePeer)]
+    assert order == [RunScript, RemovePeer]
+
+
+@pytest.mark.parametrize("report", [PeerExpired, PeerInactive, PeerExited])
+def test_what_the_datapath_reports_ends_a_client(report: Callable[[PeerId], Input]) -> None:
+    site = Site(config_of(scripts=GONE))
+    client = site.connected()
+    site.give(report(client.peer))
+    assert not site.datapath.peers
+    assert len(site.ran("client-disconnect")) == 1
+    assert site.connected().options
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        PeerExpired(PeerId(9)),
+        PeerFloated(PeerId(9), elsewhere()),
+        FloatConflict(PeerId(9), elsewhere(), PeerId(8)),
+        KeyWornOut(PeerId(9), KeyId(0)),
+        KeyConfirmed(PeerId(9), KeyId(0)),
+        PeerExited(PeerId(9)),
+    ],
+)
+def test_late_reports_of_a_peer_that_is_gone_do_nothing(report: Input) -> None:
+    site = Site()
+    site.actions.clear()
+    site.give(report)
+    assert site.actions == []
+
+
+def test_session_timeout_sends_the_client_away() -> None:
+    site = Site(config_of(data=DataConfig(session_timeout=300)))
+    client = site.connected()
+    site.pass_time(299)
+    assert site.datapath.peers
+    site.pass_time(2)
+    assert not site.datapath.peers
+    assert client.messages[-1] == "RESTART"
+
+
+def test_settings_of_liveness_reach_the_datapath() -> None:
+    data = DataConfig(keepalive=Keepalive(5, 60), inactive=30, inactive_bytes=100)
+    site = Site(config_of(data=data))
+    spec = site.datapath.peers[site.connected().peer]
+    assert (spec.keepalive, spec.inactive_after, spec.inactive_bytes) == (Keepalive(5, 60), 30, 100)
+
+
+@pytest.mark.parametrize("refused", [AddPeer, InstallKey])
+def test_peer_that_the_host_refuses_is_removed(refused: type[AddPeer]) -> None:
+    site = Site(config_of(scripts=GONE))
+    site.refused[refused] = HostError("add peer", "No space left on device", 28)
+    if refused is AddPeer:
+        site.refused[InstallKey] = site.refused[RemovePeer] = site.refused[refused]
+    site.client().begin()
+    assert not site.datapath.peers
+    assert len(site.ran("client-disconnect")) == 1
+    site.refused.clear()
+    assert "ifconfig 192.0.2.2 255.255.255.0" in site.connected().options
+
+
+# --- the pool file ----------------------------------------------------------------------------
+
+
+def test_pool_file_is_written_at_once_and_then_at_intervals() -> None:
+    site = Site(config_of(POOL))
+    site.connected("alice")
+    assert site.saved == ["alice,192.0.2.2,2001:db8:1::1000\n"]
+    site.connected("bob")
+    assert len(site.saved) == 1
+    site.pass_time(101)
+    assert site.saved[1:] == ["alice,192.0.2.2,2001:db8:1::1000\nbob,192.0.2.3,2001:db8:1::1001\n"]
+    site.pass_time(1000)
+    assert len(site.saved) == 2
+
+
+def test_pool_file_of_the_last_life_is_honoured() -> None:
+    site = Site(config_of(POOL), pool_text="alice,192.0.2.9,2001:db8:1::1007\nnonsense\n")
+    assert "ifconfig 192.0.2.9 255.255.255.0" in site.connected("alice").options
+    assert "line 2" in site.log()
+
+
+def test_read_only_pool_file_is_never_written() -> None:
+    site = Site(config_of(replace(POOL, ifconfig_pool_persist_interval=0)))
+    site.connected("alice")
+    site.pass_time(1000)
+    assert site.saved == []
