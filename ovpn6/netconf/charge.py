@@ -122,9 +122,11 @@ class Charge:
         try:
             hops = self._hops(plan, keep_unreachable)
             for _ in range(_ROUNDS):
-                wanted = changes(self._observe(), plan, hops)
+                observed = self._observe()
+                wanted = changes(observed, plan, hops)
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
+                    self._settle(observed)
                     break
                 claims = self._claims(todo, others)
                 self._write_down(claims)
@@ -133,11 +135,14 @@ class Charge:
                         done.append(change)
                     elif isinstance(change, AddRoute):
                         occupied.add(change.route)
+            else:
+                self._settle(self._observe())
+                self._notice(f"somebody else keeps changing {self.ledger.device} or its routes")
         except HostError:
             self._revert(done, others)
+            with suppress(HostError):  # the device may be gone
+                self._settle(self._observe())
             raise
-        finally:
-            self._settle()
         self._told &= occupied
 
     def _observe(self) -> ObservedState:
@@ -285,19 +290,10 @@ class Charge:
         self._journal.write(ledger)
         self._written = ledger
 
-    def _settle(self) -> None:
-        """Cut the ledger down to what is still there. A journal that says more does no harm."""
-        with suppress(HostError):
-            ledger = self.ledger
-            link = self._tunnel.link(ledger.device)
-            if link is not None and link.index == ledger.index:
-                present = self._tunnel.addresses(link.index)
-                self.ledger = replace(
-                    ledger,
-                    addresses=ledger.addresses & present,
-                    routes=ledger.routes & self._routes_present(),
-                )
-            self._write_down(self.ledger)
+    def _settle(self, observed: ObservedState) -> None:
+        """Cut the ledger down to what is there, and write that down."""
+        self.ledger = replace(self.ledger, addresses=observed.own_addresses, routes=observed.routes)
+        self._write_down(self.ledger)
 
     # --- routes ----------------------------------------------------------------------------------
 
