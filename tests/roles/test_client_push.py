@@ -6,7 +6,10 @@ from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ovpn6.config.load import parse_push
 from ovpn6.config.schema import (
     ClientConfig,
     ControlConfig,
@@ -20,6 +23,7 @@ from ovpn6.model import flow
 from ovpn6.model.names import Transport
 from ovpn6.model.specs import Framing, Keepalive
 from ovpn6.protocol.messages import PushReply
+from ovpn6.roles.client_env import script_call, tunnel_environment
 from ovpn6.roles.client_plan import Means, Tunnel, describe, plan_tunnel
 from ovpn6.roles.client_pull import MAX_PUSH_OCTETS, PushAssembly, PushRefused, pull
 from tests.roles.client_world import CIPHERS, HOME, PUSH, Server, World, config, credentials
@@ -295,3 +299,23 @@ def test_the_users_own_peer_info_is_sent_only_on_request() -> None:
         assert info["IV_GUI_VER"] == "gui-1"
         assert ("UV_SITE" in info) == asked
         assert "OTHER" not in info
+
+
+WORDS = (
+    "route route-ipv6 route-gateway route-metric redirect-gateway ifconfig ifconfig-ipv6 peer-id "
+    "cipher ping inactive tun-mtu topology net30 block-ipv6 compress stub protocol-flags setenv "
+    "dhcp-option DNS 10.8.0.1 255.255.255.0 192.0.2.300 fd00::/64 fd00::1 ::ffff:1.2.3.4 def1 ipv6 "
+    "!ipv4 vpn_gateway net_gateway remote_host AES-256-GCM -1 0 99999999999999999999 \x00é"
+).split(" ")
+
+
+@given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)))
+def test_any_push_gives_a_tunnel_or_a_refusal(options: list[str]) -> None:
+    pushed = parse_push([*options, "peer-id 3", "cipher AES-256-GCM"])
+    try:
+        tunnel = plan(pushed)
+    except PushRefused:
+        return
+    assert tunnel.host_plan(config()).addresses == tunnel.addresses
+    environment = script_call("up", ("x",), (), tunnel_environment("tun0", tunnel)).environment
+    assert all("\x00" not in value for value in environment.values())
