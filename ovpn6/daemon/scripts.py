@@ -56,11 +56,13 @@ class ScriptRunner:
         *,
         security: int,
         tmp_dir: Path | None = None,
+        deferred_seconds: float = DEFERRED_SECONDS,
     ) -> None:
         self._report = report
         self._log = log
         self._security = security
         self._tmp_dir = tmp_dir
+        self._deferred_seconds = deferred_seconds
         self._turns = asyncio.Semaphore(MAX_RUNNING)
         self._jobs: dict[JobId, asyncio.Task[None]] = {}
 
@@ -153,7 +155,7 @@ class ScriptRunner:
         call, ok = order.call, code == 0
         if call.returns_config:
             if ok and call.deferrable and files.verdict() == "2":
-                ok = await _decided(files) == "1"
+                ok = await _decided(files, self._deferred_seconds) == "1"
             elif ok and call.deferrable and files.verdict() not in ("", "1"):
                 ok = False
             text = files.config_text() if ok else ""
@@ -165,7 +167,7 @@ class ScriptRunner:
             pending = self._pending(order.job, files)
             if pending is not None:
                 self._report(pending)
-            limit = float(pending.timeout) if pending is not None else DEFERRED_SECONDS
+            limit = self._deferred_seconds if pending is None else float(pending.timeout)
             ok = await _decided(files, limit) == "1"
         return ScriptResult(ok, code, reason="" if ok else files.reason())
 
@@ -273,7 +275,7 @@ def _read(path: Path | None, limit: int) -> str:
         os.close(descriptor)
 
 
-async def _decided(files: _Files, limit: float = DEFERRED_SECONDS) -> str:
+async def _decided(files: _Files, limit: float) -> str:
     """Wait until the deferral file says 0 or 1; "" when the time is over, "?" for nonsense."""
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + limit, FIRST_POLL
