@@ -75,7 +75,7 @@ from ovpn6.model.specs import Framing, Keepalive, PeerSpec, ScriptCall, ScriptRe
 from ovpn6.protocol import events
 from ovpn6.protocol.acceptor import Acceptor, ServerWrapping
 from ovpn6.protocol.connection import Connection, ConnectionSettings, Credentials
-from ovpn6.protocol.wrapping import PlainWrapper
+from ovpn6.protocol.wrapping import ClientWrapping, PlainWrapper
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.server import ServerRole
 from tests.protocol.sim import FakeTls, entropy_of
@@ -122,6 +122,7 @@ DATA = DataConfig(keepalive=Keepalive(10, 120))
 CONTROL = ControlConfig(reneg_sec=0)
 NO_SCRIPTS = ScriptsConfig()
 NOBODY = Credentials()
+PLAIN = ServerWrapping()
 YES = ScriptResult(ok=True)
 NO = ScriptResult(ok=False, exit_code=1)
 
@@ -187,6 +188,7 @@ class Site:
         framings: frozenset[Framing] = frozenset(Framing),
         pool_text: str = "",
         token_secret: SecretBytes | None = None,
+        wrapping: ServerWrapping = PLAIN,
         start: bool = True,
     ) -> None:
         self.now = Instant(1000.0)
@@ -207,7 +209,7 @@ class Site:
         self._busy = False
         entropy = entropy_of(7)
         acceptor = Acceptor(
-            ServerWrapping(), secret=b"s" * 32, hand_window=60, rate=(0, 0), wall_offset=WALL_OFFSET
+            wrapping, secret=b"s" * 32, hand_window=60, rate=(0, 0), wall_offset=WALL_OFFSET
         )
         self.role = ServerRole(
             RoleContext(
@@ -360,8 +362,10 @@ class SiteClient:
         options: str = OPTIONS_26,
         asks: bool = True,
         transport: Transport = Transport.UDP,
+        wrapping: ClientWrapping | None = None,
     ) -> None:
         self.site = site
+        wrapping = wrapping or ClientWrapping(PlainWrapper())
         self.identity = identity_of(name) if name else PeerIdentity()
         address = ip_address(f"2001:db8:ff::{number:x}")
         self.path = path or Path(LinkId(1), Endpoint(address, 40000 + number))
@@ -385,8 +389,9 @@ class SiteClient:
                 peer_info="".join(f"{key}={value}\n" for key, value in peer_info.items()),
                 reneg_sec=0,
                 wall_offset=WALL_OFFSET,
+                wrapped_client_key=wrapping.wrapped_client_key,
             ),
-            PlainWrapper(),
+            wrapping.wrapper,
             lambda: FakeTls(is_server=False, entropy=entropy),
             entropy,
         )

@@ -47,7 +47,10 @@ from ovpn6.model.flow import (
 )
 from ovpn6.model.names import Family, JobId, KeyId, LinkId, PeerId, Signal, Transport
 from ovpn6.model.specs import RouteVia
-from tests.roles.server_site import HOST, NO, SERVER, YES, Site, config_of
+from ovpn6.protocol.acceptor import ServerWrapping
+from ovpn6.protocol.tls_crypt_v2 import ClientKey, ServerKey, user_metadata
+from tests.protocol.sim import entropy_of
+from tests.roles.server_site import HOST, NO, SERVER, WALL_OFFSET, YES, Site, SiteClient, config_of
 
 SCRIPTS = ScriptsConfig(
     up=("/up",),
@@ -368,10 +371,51 @@ def test_mangled_packet_of_a_known_peer_is_counted() -> None:
     assert list(site.datapath.peers) == [client.peer]
 
 
+SERVER_KEY = ServerKey.generate(entropy_of(1))
+JUDGED = replace(config_of(), wrap=WrapConfig(tls_crypt_v2_verify=("/meta", "word")))
+
+
+def v2_client(site: Site) -> SiteClient:
+    key = ClientKey.generate(SERVER_KEY, user_metadata(b"laptop"), entropy_of(2))
+    wrapping = key.wrapping(wall_offset=WALL_OFFSET, strict_order=False)
+    return site.client(wrapping=wrapping)
+
+
+def v2_site() -> Site:
+    return Site(JUDGED, wrapping=ServerWrapping(tls_crypt_v2=SERVER_KEY))
+
+
 def test_client_keys_metadata_is_judged_by_the_script() -> None:
-    site = Site(replace(config_of(), wrap=WrapConfig(tls_crypt_v2_verify=("/meta",))))
+    site = v2_site()
+    site.scripts["tls-crypt-v2-verify"] = None
+    client = v2_client(site)
+    client.begin()
+    assert not client.options
+    [call] = site.ran("tls-crypt-v2-verify")
+    assert call.command == ("/meta", "word")
+    assert call.environment["metadata_type"] == "0"
+    assert call.input_variable == "metadata_file"
+    assert call.secret_input is not None
+    assert call.secret_input.reveal() == b"laptop"
+    site.answer("tls-crypt-v2-verify")
+    assert client.options
+    client.renegotiate()
+    assert len(site.ran("tls-crypt-v2-verify")) == 1
+
+
+def test_client_key_that_the_script_refuses_gets_no_answer() -> None:
+    site = v2_site()
+    site.scripts["tls-crypt-v2-verify"] = NO
+    client = v2_client(site)
+    client.begin()
+    assert client.messages == []
+    assert site.role.next_deadline() is None
+
+
+def test_client_without_metadata_is_not_asked_for_any() -> None:
+    site = Site(JUDGED)
     assert site.connected().options
-    assert site.ran("tls-crypt-v2-verify") == []
+    assert site.calls == []
 
 
 # --- TCP --------------------------------------------------------------------------------------
