@@ -301,12 +301,46 @@ def test_the_users_own_peer_info_is_sent_only_on_request() -> None:
         assert "OTHER" not in info
 
 
-WORDS = (
-    "route route-ipv6 route-gateway route-metric redirect-gateway ifconfig ifconfig-ipv6 peer-id "
-    "cipher ping inactive tun-mtu topology net30 block-ipv6 compress stub protocol-flags setenv "
-    "dhcp-option DNS 10.8.0.1 255.255.255.0 192.0.2.300 fd00::/64 fd00::1 ::ffff:1.2.3.4 def1 ipv6 "
-    "!ipv4 vpn_gateway net_gateway remote_host AES-256-GCM -1 0 99999999999999999999 \x00é"
-).split(" ")
+WORDS = [
+    "route",
+    "route-ipv6",
+    "route-gateway",
+    "route-metric",
+    "redirect-gateway",
+    "ifconfig",
+    "ifconfig-ipv6",
+    "peer-id",
+    "cipher",
+    "ping",
+    "inactive",
+    "tun-mtu",
+    "topology",
+    "net30",
+    "block-ipv6",
+    "compress",
+    "stub",
+    "protocol-flags",
+    "setenv",
+    "dhcp-option",
+    "DNS",
+    "10.8.0.1",
+    "255.255.255.0",
+    "192.0.2.300",
+    "fd00::/64",
+    "fd00::1",
+    "::ffff:1.2.3.4",
+    "def1",
+    "ipv6",
+    "!ipv4",
+    "vpn_gateway",
+    "net_gateway",
+    "remote_host",
+    "AES-256-GCM",
+    "-1",
+    "0",
+    "99999999999999999999",
+    "\x00é",
+]
 
 
 @given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)))
