@@ -106,12 +106,13 @@ class Worker:
             if key is None:
                 count(self._counts, "tunnel no key")
                 continue
-            if peer.framing is not None:
-                peer.sent.framing -= len(packet)
-                packet = frame(peer.framing, packet)
-                peer.sent.framing += len(packet)
             try:
-                datagram = key.seal(packet)
+                if peer.framing is None:
+                    datagram = key.seal(packet)
+                else:
+                    payload = frame(peer.framing, packet)
+                    datagram = key.seal(payload)
+                    peer.sent.framing += len(payload) - len(packet)
             except KeyExhausted:
                 count(self._counts, "tunnel key exhausted")
                 continue

@@ -136,9 +136,9 @@ class ReplayWindow:
 
 
 class SendKey:
-    """Seals under one key. ``packet_id`` is the last one used, ``blocks`` all 16-byte blocks.
+    """Seals under one key. ``packet_id`` is the last one used, ``octets`` counts all payloads.
 
-    ``octets`` and ``packet_id`` double as send counters, so that sealing touches nothing else.
+    Both double as send counters, so that sealing touches nothing else.
     """
 
     __slots__ = ("_encrypt", "_iv", "_limits", "_prefix", "key_id", "octets", "packet_id")
@@ -284,7 +284,7 @@ def frame(framing: Framing, packet: bytes) -> bytes:
 def unframe(framing: Framing, payload: bytes) -> bytes:
     """The inner packet. Raises ``Compressed`` when it is not one in clear."""
     if framing is Framing.STUB or framing is Framing.STUB_SWAP:
-        # Either marker on either framing: an old peer's reading of the two directives varies.
+        # Either marker is taken: each says how it is to be undone.
         if payload[:1] == b"\xfa":
             return payload[1:]
         if payload[:1] == b"\xfb":
