@@ -154,6 +154,9 @@ class AddressPool:
             raise UsageError("suggestions come before the first lease")
         for known in (name, self._released.get(offset) or self._fixed.get(offset)):
             self._withdraw(known)
+        if offset in self._returned:
+            self._returned.remove(offset)
+            heapq.heapify(self._returned)
         self._claims[name] = offset
         if fixed:
             self._fixed[offset] = name
