@@ -175,6 +175,7 @@ class AddressPool:
         if offset is not None:
             self._released.pop(offset, None)
             self._fixed.pop(offset, None)
+            self._give_back(offset)
 
     def _give(self, offset: int, name: str) -> Lease:
         keeps = name if self._remember and name else None
