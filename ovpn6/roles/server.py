@@ -177,7 +177,7 @@ class ServerRole:
         server_host.lost(self._core, self._life, f"tunnel device lost: {happened.reason}", now)
 
     def _host_resolved(self, happened: HostResolved, now: Instant) -> None:
-        job = self._core.jobs.pop(happened.job, None)
+        job = self._core.finish(happened.job)
         if job is not None:
             server_host.resolved(self._core, self._life, job.index, happened, now)
 
@@ -186,7 +186,7 @@ class ServerRole:
 
     def _script_ended(self, job_id: JobId, result: ScriptResult, now: Instant) -> None:
         core = self._core
-        job = core.jobs.pop(job_id, None)
+        job = core.finish(job_id)
         if job is None:
             return
         peer = core.peers.get(job.peer)
@@ -206,7 +206,7 @@ class ServerRole:
 
     def _client_config_read(self, happened: ClientConfigRead, now: Instant) -> None:
         core = self._core
-        job = core.jobs.pop(happened.job, None)
+        job = core.finish(happened.job)
         peer = core.peers.get(job.peer) if job is not None else None
         if job is None or peer is None:
             return
@@ -272,7 +272,7 @@ class ServerRole:
                 core.log(Level.WARNING, str(error))
 
     def _config_unreadable(self, job_id: JobId, why: str, now: Instant) -> None:
-        job = self._core.jobs.pop(job_id, None)
+        job = self._core.finish(job_id)
         peer = self._core.peers.get(job.peer) if job is not None else None
         if peer is not None:
             server_leave.refuse(self._core, peer, now, why, "Server configuration error")

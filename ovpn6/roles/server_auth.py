@@ -265,8 +265,7 @@ def _ask_script(
         session = _token_session(core, peer, now)
         environment |= {"session_state": "Initial", "session_id": str(session)}
     via_file = scripts.auth_user_pass_verify_method == "via-file"
-    if not via_file:
-        environment["username"] = username
+    environment["username"] = username
     lines = b"".join((username.encode(), b"\n", password.reveal(), b"\n"))
     core.run(
         Job(JobKind.VERIFY_PASSWORD, peer.peer, key_id),

@@ -24,9 +24,11 @@ from ovpn6.roles.push import settle_compression
 from ovpn6.roles.route_table import host_network
 from ovpn6.roles.server_core import Job, JobKind, ServerCore
 from ovpn6.roles.server_leave import (
+    client_turn,
     drop,
     farewell,
     forget,
+    learn_turn,
     network_text,
     pool_changed,
     refuse,
@@ -197,7 +199,7 @@ def _configured(core: ServerCore, peer: ServerPeer, config: PeerConfig, now: Ins
         _connected(core, peer, now)
         return
     core.run(
-        Job(JobKind.CLIENT_CONNECT, peer.peer),
+        Job(JobKind.CLIENT_CONNECT, peer.peer, turn=client_turn(core, peer)),
         ScriptCall(
             "client-connect",
             command,
@@ -309,7 +311,7 @@ def _learn(core: ServerCore, peer: ServerPeer, network: IPNetwork, operation: st
         return
     peer.waiting.learning += 1
     core.run(
-        Job(JobKind.LEARN, peer.peer, network=network),
+        Job(JobKind.LEARN, peer.peer, network=network, turn=learn_turn(network)),
         ScriptCall(
             "learn-address",
             command,

@@ -57,19 +57,23 @@ class JobKind(Enum):
     UNLEARN = "learn-address delete"
 
 
-FAREWELL_JOBS = frozenset({JobKind.CLIENT_DISCONNECT, JobKind.UNLEARN})
-"""Jobs nobody waits for, except the end of the process."""
+FAREWELL_JOBS = frozenset({JobKind.CLIENT_DISCONNECT, JobKind.LEARN, JobKind.UNLEARN})
+"""Jobs that end by themselves when their peer has gone; only the end of the process waits."""
+
+Turn = tuple[str, str]
+"""Scripts with the same turn run one after another, in the order they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One slow action under way. ``index`` is the listen entry of a RESOLVE."""
+    """One slow action under way, or waiting for its ``turn``. ``index``: RESOLVE's listen entry."""
 
     kind: JobKind
     peer: PeerId | None = None
     key_id: KeyId = KeyId(0)
     network: IPNetwork | None = None
     index: int = 0
+    turn: Turn | None = None
 
 
 @dataclass(slots=True)
@@ -181,6 +185,8 @@ class ServerCore:
     """Peers whose deadline may have changed in this step."""
     pool_saved_at: Instant | None = None
     script_context: str = "init"
+    _turns: dict[Turn, deque[RunScript]] = field(default_factory=dict)
+    """The first of each is running."""
     _last_job: int = 0
     _last_log: dict[str, Instant] = field(default_factory=dict)
 
@@ -240,8 +246,22 @@ class ServerCore:
         return job_id
 
     def run(self, job: Job, call: ScriptCall) -> None:
-        """Run a script."""
-        self.emit(RunScript(self.start(job), call))
+        """Run a script, once those of the same turn before it have ended."""
+        order = RunScript(self.start(job), call)
+        if job.turn is None:
+            self.emit(order)
+            return
+        queue = self._turns.setdefault(job.turn, deque())
+        queue.append(order)
+        if len(queue) == 1:
+            self.emit(order)
+
+    def finish(self, job_id: JobId) -> Job | None:
+        """A job has ended; None when nobody waits for it. The next of its turn begins."""
+        job = self.jobs.pop(job_id, None)
+        if job is not None:
+            self._leave_turn(job_id, job)
+        return job
 
     def cancel_jobs(self, peer: PeerId) -> None:
         """Nobody waits for this peer's jobs any more; its farewell scripts run on."""
@@ -249,6 +269,20 @@ class ServerCore:
             if job.peer == peer and job.kind not in FAREWELL_JOBS:
                 del self.jobs[job_id]
                 self.emit(CancelJob(job_id))
+                self._leave_turn(job_id, job)
+
+    def _leave_turn(self, job_id: JobId, job: Job) -> None:
+        queue = self._turns.get(job.turn) if job.turn is not None else None
+        if job.turn is None or queue is None:
+            return
+        was_running = queue[0].job == job_id
+        remaining = deque(order for order in queue if order.job != job_id)
+        if not remaining:
+            del self._turns[job.turn]
+            return
+        self._turns[job.turn] = remaining
+        if was_running:
+            self.emit(remaining[0])
 
     def wall(self, now: Instant) -> float:
         """Unix time."""

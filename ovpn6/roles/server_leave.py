@@ -15,7 +15,7 @@ from ovpn6.model.specs import ScriptCall
 from ovpn6.protocol import messages
 from ovpn6.roles import script_env
 from ovpn6.roles.leases import format_leases
-from ovpn6.roles.server_core import Job, JobKind, ServerCore, TimerKind
+from ovpn6.roles.server_core import Job, JobKind, ServerCore, TimerKind, Turn
 from ovpn6.roles.server_peer import PeerEvent, PeerState, ServerPeer
 from ovpn6.roles.server_scripts import base_environment, peer_environment
 
@@ -105,7 +105,7 @@ def unlearn(core: ServerCore, network: IPNetwork) -> None:
     """Tell the learn-address script that nobody has a network any more."""
     if core.config.scripts.learn_address:
         core.run(
-            Job(JobKind.UNLEARN, network=network),
+            Job(JobKind.UNLEARN, network=network, turn=learn_turn(network)),
             ScriptCall(
                 "learn-address",
                 core.config.scripts.learn_address,
@@ -113,6 +113,17 @@ def unlearn(core: ServerCore, network: IPNetwork) -> None:
                 base_environment(core),
             ),
         )
+
+
+def learn_turn(network: IPNetwork) -> Turn:
+    """learn-address hears of one network in the order of what happened."""
+    return ("network", str(network))
+
+
+def client_turn(core: ServerCore, peer: ServerPeer) -> Turn | None:
+    """A client's client-connect waits for the client-disconnect of its older self."""
+    name = peer.person.common_name
+    return ("client", name) if name and not core.server.duplicate_cn else None
 
 
 def network_text(network: IPNetwork) -> str:
@@ -169,7 +180,7 @@ def _run_disconnect(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
     environment = peer_environment(core, peer)
     environment["time_duration"] = str(int(now - peer.created))
     core.run(
-        Job(JobKind.CLIENT_DISCONNECT, peer.peer),
+        Job(JobKind.CLIENT_DISCONNECT, peer.peer, turn=client_turn(core, peer)),
         ScriptCall(
             "client-disconnect",
             core.config.scripts.client_disconnect,

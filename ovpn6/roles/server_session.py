@@ -38,8 +38,6 @@ def handle(core: ServerCore, peer: ServerPeer, event: events.Event, now: Instant
             server_data.key_expired(core, peer, event.key_id, now)
         case events.NegotiationFailed():
             _failed(core, peer, event, now)
-        case events.SessionReset():
-            core.count("session reset of a server's connection")
 
 
 def _push_if_waiting(core: ServerCore, peer: ServerPeer, now: Instant) -> None:

@@ -15,6 +15,7 @@ from ovpn6.model.flow import (
     AddPeer,
     InstallKey,
     ReadClientConfig,
+    ScriptFinished,
     SendControl,
     UpdatePeer,
 )
@@ -426,6 +427,59 @@ def test_network_that_learn_address_refuses_is_not_served() -> None:
     site.answer("learn-address", YES)
     assert client.options
     assert site.datapath.peers[client.peer].networks == (IPv4Network("192.0.2.2/32"),)
+
+
+def test_learn_address_hears_of_one_network_in_order() -> None:
+    site = Site(config_of(scripts=LEARN))
+    site.scripts["learn-address"] = None
+    first = site.client()
+    first.begin()
+    first.say("EXIT")
+    second = site.client()
+    second.begin()
+    network = "2001:db8:1::1000"
+    heard: list[tuple[str, ...]] = []
+    while site.waiting:
+        job, call = next(iter(site.waiting.items()))
+        running = [c for c in site.waiting.values() if c.arguments[1] == call.arguments[1]]
+        assert len(running) == 1
+        heard.append(call.arguments)
+        del site.waiting[job]
+        site.give(ScriptFinished(job, YES))
+    assert [arguments for arguments in heard if arguments[1] == network] == [
+        ("add", network, "alice"),
+        ("delete", network),
+        ("add", network, "alice"),
+    ]
+    assert second.options
+    assert list(site.datapath.peers) == [second.peer]
+
+
+def test_client_connect_waits_for_the_disconnect_of_the_older_self() -> None:
+    site = Site(config_of(scripts=CONNECT))
+    site.connected()
+    site.scripts["client-disconnect"] = None
+    again, other = site.client(), site.client("bob")
+    again.begin()
+    other.begin()
+    assert other.options
+    assert not again.options
+    assert len(site.ran("client-connect")) == 2
+    site.answer("client-disconnect")
+    assert again.options
+
+
+def test_client_that_goes_while_its_script_waits_for_its_turn_never_runs_it() -> None:
+    site = Site(config_of(scripts=CONNECT))
+    site.connected()
+    site.scripts["client-disconnect"] = None
+    again = site.client()
+    again.begin()
+    again.say("EXIT")
+    site.answer("client-disconnect")
+    assert len(site.ran("client-connect")) == 1
+    assert not site.datapath.peers
+    assert site.connected().options
 
 
 def test_taken_over_network_is_an_update() -> None:
