@@ -79,11 +79,6 @@ class NegotiationFailed:
     fatal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SessionReset:
-    """A client's peer began a new session over (server restarted): start again."""
-
-
 Event = (
     Transmit
     | Hello
@@ -93,5 +88,4 @@ Event = (
     | MessageReceived
     | KeyExpired
     | NegotiationFailed
-    | SessionReset
 )

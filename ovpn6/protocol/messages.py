@@ -33,12 +33,12 @@ class PushReply:
 @dataclass(frozen=True, slots=True)
 class AuthFailed:
     """Refused. ``temporary``: try again, after ``backoff`` seconds (None: own timing), at
-    ``advance`` ``no``, ``remote`` or ``addr``."""
+    ``advance`` ``no`` (the same server, stock's default), ``remote`` or ``addr``."""
 
     reason: str = ""
     temporary: bool = False
     backoff: int | None = None
-    advance: str = "addr"
+    advance: str = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _auth_failed(rest: str) -> Message:
     if not rest.startswith("TEMP["):
         flags, text = "", rest[4:]
     backoff: int | None = None
-    advance = "addr"
+    advance = "no"
     for flag in flags.split(","):
         name, _, value = flag.strip().partition(" ")
         if name == "backoff" and value.isascii() and value.isdigit() and len(value) < 6:

@@ -21,6 +21,9 @@ from ovpn6.roles.route_plan import RoutePlan, RouteSetting, plan_routes
 EVERYTHING: tuple[IPNetwork, ...] = (IPv6Network("::/0"), IPv4Network("0.0.0.0/0"))
 """What a client exchanges with its only peer."""
 
+DEFAULT_PING_RESTART = 120
+"""Seconds of silence that a pulling client over UDP stands when neither end says (options.c)."""
+
 PROTOCOL_FLAGS = frozenset(("cc-exit", "tls-ekm", "dyn-tls-crypt"))
 """What our peer-info lets a server choose."""
 
@@ -126,7 +129,7 @@ def plan_tunnel(
         if size:
             notices.append(f"pushed {name} {size} is not applied: the socket is open already")
     addresses = _addresses(config, pushed)
-    keepalive, ping_exit = _keepalive(config, pushed)
+    keepalive, ping_exit = _keepalive(config, pushed, remote)
     inactive_is_pushed = pushed.inactive is not None
     route_plan = plan_routes(
         (*config.host.routes, *pushed.routes), _route_setting(config, pushed, addresses, server)
@@ -193,14 +196,19 @@ def _framing(config: TunnelConfig, pushed: PushedConfig, means: Means) -> Framin
     return framing
 
 
-def _keepalive(config: TunnelConfig, pushed: PushedConfig) -> tuple[Keepalive, bool]:
+def _keepalive(
+    config: TunnelConfig, pushed: PushedConfig, remote: Remote
+) -> tuple[Keepalive, bool]:
     """The times, and whether silence ends the process (``ping-exit``)."""
     interval = _first(pushed.ping, config.data.keepalive.interval)
     if pushed.ping_exit is not None:
         return Keepalive(interval, pushed.ping_exit), True
     if pushed.ping_restart is not None:
         return Keepalive(interval, pushed.ping_restart), False
-    return Keepalive(interval, config.data.keepalive.timeout), config.data.ping_exit
+    timeout = config.data.keepalive.timeout
+    if not timeout and remote.transport is Transport.UDP:
+        timeout = DEFAULT_PING_RESTART
+    return Keepalive(interval, timeout), config.data.ping_exit
 
 
 def _exit_notify(config: TunnelConfig, pushed: PushedConfig, remote: Remote) -> int:

@@ -220,11 +220,6 @@ class Session:
                 return self._message(event.text, now)
             case events.NegotiationFailed():
                 return _failed(event)
-            case events.SessionReset():
-                return [
-                    log(Level.INFO, "The server began a new session"),
-                    Ending("server-session-reset"),
-                ]
 
     def _hello(self, hello: events.Hello) -> list[Step]:
         self.identity = hello.identity

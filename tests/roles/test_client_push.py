@@ -214,7 +214,7 @@ def test_ifconfig_noexec_and_route_noexec_leave_the_host_alone() -> None:
 @pytest.mark.parametrize(
     ("pushed", "data", "keepalive", "exits"),
     [
-        ({}, DataConfig(), Keepalive(0, 0), False),
+        ({}, DataConfig(), Keepalive(0, 120), False),
         ({"ping": 10, "ping_restart": 60}, DataConfig(), Keepalive(10, 60), False),
         ({"ping": 10, "ping_exit": 60}, DataConfig(), Keepalive(10, 60), True),
         ({}, DataConfig(keepalive=Keepalive(3, 9), ping_exit=True), Keepalive(3, 9), True),
