@@ -1,0 +1,1 @@
+"""What the tests of the server's features, of hostile traffic and of host state share."""
