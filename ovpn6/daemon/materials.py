@@ -9,8 +9,9 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as package_version
 
+import cryptography
+import OpenSSL
 from OpenSSL import SSL
 
 import ovpn6
@@ -150,7 +151,6 @@ def library_line() -> str:
     """The libraries we stand on, by version."""
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
     return (
-        f"library versions: {openssl}, pyOpenSSL {package_version('pyOpenSSL')}, "
-        f"cryptography {package_version('cryptography')}, "
-        f"pyroute2 {package_version('pyroute2')}, Python {platform.python_version()}"
+        f"library versions: {openssl}, pyOpenSSL {OpenSSL.__version__}, "
+        f"cryptography {cryptography.__version__}, Python {platform.python_version()}"
     )
