@@ -79,7 +79,8 @@ def forget(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
     peer.advance(PeerEvent.FORGOTTEN)
     core.peers.remove(peer)
     core.timers.set((TimerKind.PEER, peer.peer), None)
-    if peer.transport is Transport.TCP and peer.path.link in core.links:
+    alone = not core.peers.on_path(peer.path)
+    if peer.transport is Transport.TCP and alone and peer.path.link in core.links:
         del core.links[peer.path.link]
         core.emit(CloseLink(peer.path.link))
 

@@ -451,6 +451,16 @@ def test_link_of_a_tcp_client_that_is_dropped_is_closed() -> None:
     assert site.kinds(CloseLink) == [CloseLink(first.path.link)]
 
 
+def test_new_session_in_the_same_tcp_connection_keeps_the_link() -> None:
+    site = Site(config_of(TCP))
+    path = accepted(site, 1)
+    first = site.connected(path=path, transport=Transport.TCP)
+    first.alive = False
+    second = site.connected(path=path, transport=Transport.TCP)
+    assert list(site.datapath.peers) == [second.peer]
+    assert site.kinds(CloseLink) == []
+
+
 def test_tcp_connection_that_says_nothing_is_closed_after_the_hand_window() -> None:
     site = Site(config_of(TCP))
     silent, client = accepted(site, 1), site.connected(path=accepted(site, 2))
