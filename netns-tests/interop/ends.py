@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from ovpn6.lab import Line, Namespace, Ovpn6, StockOpenVPN, Tunnel, wait_for
 from ovpn6.lab.status import ClientRow
 from ovpn6.model.ciphers import DEFAULT_DATA_CIPHERS
 from ovpn6.pki.authority import Authority
-from ovpn6.pki.profile import ClientProfile, RemoteLine, ServerProfile, Wrap
+from ovpn6.pki.profile import (
+    DEFAULT_NETWORK4,
+    DEFAULT_NETWORK6,
+    ClientProfile,
+    RemoteLine,
+    ServerProfile,
+    Wrap,
+)
+
+UP = r"Initialization Sequence Completed"
 
 SERVER_6 = "fd42:6f76:706e:36::1"
 SERVER_4 = "10.86.0.1"
@@ -87,6 +98,14 @@ class Ends:
         return str(six.ip), str(four.ip)
 
 
+@contextmanager
+def up_again(end: Tunnel, limit: float = 30.0) -> Iterator[None]:
+    """What is done in the block makes the running ``end`` come up once more."""
+    position = len(end.log())
+    yield
+    end.process.wait_for_log(UP, limit, after=position)
+
+
 def make_authority(directory: Path) -> Authority:
     """An authority with the certificates ``server``, ``client`` and ``other``."""
     authority = Authority.create(directory / "pki")
@@ -103,12 +122,16 @@ def server_text(
     wrap: Wrap = Wrap.TLS_CRYPT,
     ciphers: tuple[str, ...] = DEFAULT_DATA_CIPHERS,
     port: int = 1194,
+    network6: IPv6Network = DEFAULT_NETWORK6,
+    network4: IPv4Network = DEFAULT_NETWORK4,
 ) -> str:
     """A server's whole configuration; ``extra`` lines come last, so that they overrule."""
     wanted = ServerProfile(
         protocol=protocol,
         port=port,
         wrap=wrap,
+        network6=network6,
+        network4=network4,
         data_ciphers=ciphers,
         crl_path=str(authority.files.crl),
         extra=extra,

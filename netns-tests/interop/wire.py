@@ -44,9 +44,9 @@ class WirePacket:
         return self.payload[1:9]
 
 
-def watch(net: Line) -> Capture:
-    """Capture all UDP between the underlay and the server."""
-    return Capture(net.underlay, "to-server", "udp")
+def watch(net: Line, side: str = "server") -> Capture:
+    """Capture all UDP between the underlay and one ``side``, ``client`` or ``server``."""
+    return Capture(net.underlay, f"to-{side}", "udp")
 
 
 def packets(capture: Capture) -> list[WirePacket]:
