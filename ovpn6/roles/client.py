@@ -90,6 +90,8 @@ class ClientRole:
                 return self._signal(happened.signal, now)
             case flow.ActionFailed():
                 return self._refused(happened, now)
+            case flow.DeviceLost():
+                return self._device_lost(happened, now)
             case _:
                 return self._reported(happened, now)
 
@@ -156,6 +158,13 @@ class ClientRole:
         hurry = self._state in (ClientState.CONNECTING, ClientState.WAIT)
         line = log(Level.ERROR, f"Connection reset, restarting [{closed.reason}]")
         return [line, *self._end(Ending("connection-reset", hurry=hurry), now)]
+
+    def _device_lost(self, lost: flow.DeviceLost, now: Instant) -> list[Action]:
+        """Somebody removed the device under us: begin anew with a device of our own."""
+        line = log(Level.ERROR, f"tunnel device lost: {lost.reason}, restarting")
+        if self._state is ClientState.EXITING:
+            return [line]
+        return [line, *self._stop(Finish(Outcome.RESTART, "device-lost"), now)]
 
     def _reported(self, report: Input, now: Instant) -> list[Action]:
         """What the datapath says of our peer."""

@@ -303,3 +303,11 @@ def test_routes_that_the_host_refuses_are_not() -> None:
     assert world.state == "CONNECTED"
     assert world.logged("File exists")
     assert not world.of(Finish)
+
+
+def test_a_device_that_somebody_removed_means_a_new_beginning() -> None:
+    world = World().connect()
+    actions = world.tell(flow.DeviceLost("ENODEV: no such device"))
+    finish = [action for action in actions if isinstance(action, flow.Finish)]
+    assert finish == [flow.Finish(flow.Outcome.RESTART, "device-lost")]
+    assert world.logged("tunnel device lost: ENODEV")
