@@ -60,7 +60,9 @@ def run_daemon(read: ReadConfig) -> int:
     bridge_logging(process.logger)
     try:
         return _Service(read, config, process).run()
-    except (ConfigError, ConfigErrors, HostError) as error:
+    except ConfigErrors as errors:
+        _die(process, "\n".join(f"Options error: {error}" for error in errors.errors))
+    except (ConfigError, HostError) as error:
         _die(process, str(error))
     except Exception:  # A bug of ours: the host's state is undone by now; leave the trace behind.
         _die(process, traceback.format_exc())
@@ -120,6 +122,9 @@ class _Service:
     def _ended(self, finish: Finish) -> int:
         notify("STOPPING=1")
         self._process.logger.announce(f"{_shown(finish)}, process exiting")
+        background = self._process.background
+        if finish.code and background is not None and background.waiting:
+            print(_shown(finish), file=sys.stderr)
         return finish.code
 
     def _greet(self) -> None:
@@ -162,7 +167,11 @@ class _Service:
             self._process.logger.redirect(open_target(settings, background=True))
 
     def _well_begun(self) -> None:
-        """The device and the role are there: the parent of a daemon may go."""
+        """A client may look for its server for ever: the parent of a daemon goes now."""
+        if self._config.client is not None:
+            self._release()
+
+    def _release(self) -> None:
         if self._process.background is not None:
             self._process.background.release()
 
@@ -172,6 +181,7 @@ class _Service:
             self._process.privileges_dropped = True
             self._drop_privileges()
         self._process.logger.announce("Initialization Sequence Completed")
+        self._release()
         notify(f"READY=1\nSTATUS=Initialization Sequence Completed\nMAINPID={os.getpid()}")
 
     def _drop_privileges(self) -> None:
