@@ -134,7 +134,7 @@ class Life:
         subject = Subject(
             role=role,
             counters=executor.counters,
-            drops=lambda: datapath.drops().counts,
+            drops=lambda: {**datapath.drops().counts, "control inbox full": self._inbox.dropped},
             wall_offset=context.wall_offset,
             title=version_line(),
         )

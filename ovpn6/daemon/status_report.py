@@ -61,7 +61,8 @@ class StatusReporter:
             self._logger.announce(line)
         counts = {**self._subject.role.status().counts, **self._subject.drops()}
         for reason, number in sorted(counts.items()):
-            self._logger.announce(f"dropped, {reason}: {number}")
+            if number:
+                self._logger.announce(f"dropped, {reason}: {number}")
 
     def _text(self) -> str:
         subject = self._subject
