@@ -12,12 +12,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ovpn6.config.schema import ProcessConfig, TunnelConfig
 from ovpn6.daemon import privileges
 from ovpn6.daemon.background import Background, daemonize, write_pid
+from ovpn6.daemon.credentials import client_credentials
 from ovpn6.daemon.kept_files import KeptFiles
 from ovpn6.daemon.life import Life
 from ovpn6.daemon.logs import Logger, bridge_logging, log_options, open_target
@@ -35,6 +36,8 @@ ReadConfig = Callable[[], TunnelConfig]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+AUTH_FAILURE = "auth-failure"
+"""How the reason of a restart begins that needs other credentials."""
 RESTART_PAUSE = 1.0
 """Seconds before a life that follows one shorter than this."""
 
@@ -115,6 +118,8 @@ class _Service:
                 if finish.outcome is Outcome.RELOAD:
                     machinery.close_device()
                     materials = self._reload()
+                elif finish.reason.startswith(AUTH_FAILURE):
+                    materials = self._ask_again(materials)
         finally:
             machinery.close()
             files.close()
@@ -153,6 +158,14 @@ class _Service:
             logger.stranger(text.partition(":")[0], level, text, about)
         else:
             logger.log(level, text, about)
+
+    def _ask_again(self, materials: Materials) -> Materials:
+        """The server refused the password (``auth-retry interact``, or ``auth-nocache`` with a
+        token that ran out). Raises ``ConfigError`` without a terminal or file to read."""
+        if self._config.client is None:
+            return materials
+        self._process.logger.log(Level.WARNING, "Note: previous 'Auth' credentials failed")
+        return replace(materials, credentials=client_credentials(self._config.client))
 
     def _log_recovery(self) -> None:
         """Undo what a killed predecessor left behind."""
