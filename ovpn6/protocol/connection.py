@@ -1,8 +1,8 @@
 """One peer's control channel, from first packet to last: session, key ids, wrapping. PURE.
 
 A connection is one session (one pair of session ids) and at most two negotiations: the newest
-and the one before, which lives on until its transition window is over. Bytes and time go in, events
-come out, in order. Source: OpenVPN wire protocol, "Control channel"; OpenVPN ``ssl.c``.
+and the one before, which lives on for a hand window after it was replaced; its data key lives for
+the transition window. Bytes and time go in, events come out, in order. Source: OpenVPN wire protocol, "Control channel"; OpenVPN ``ssl.c``.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Connection:
         self._credentials = Credentials()
         self._newest: Negotiation | None = None
         self._older: Negotiation | None = None
+        self._expiring: tuple[KeyId, Instant] | None = None
+        """The old key and the end of its transition window; may outlast its negotiation."""
         self._reneg_sec = settings.reneg_sec
         self._waiting_texts: list[str] = []
 
@@ -139,9 +141,11 @@ class Connection:
             return happened
         if newest.unfinished and now >= newest.plan.deadline:
             newest.fail(_timed_out(self._settings.hand_window), now)
-        if self._older is not None and _has_passed(self._older.expires_at, now):
-            happened.append(events.KeyExpired(self._older.plan.key_id))
+        if self._older is not None and _has_passed(self._older.retires_at, now):
             self._older = None
+        if self._expiring is not None and now >= self._expiring[1]:
+            happened.append(events.KeyExpired(self._expiring[0]))
+            self._older = self._expiring = None
             if not newest.established:
                 happened.append(
                     events.NegotiationFailed(newest.plan.key_id, "no key is left", fatal=True)
@@ -152,7 +156,7 @@ class Connection:
 
     def next_deadline(self) -> Instant | None:
         """When :meth:`tick` is wanted next."""
-        moments = [self._renegotiation_due()]
+        moments = [self._renegotiation_due(), self._expiring[1] if self._expiring else None]
         moments += [n.next_deadline() for n in (self._newest, self._older) if n is not None]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -253,9 +257,9 @@ class Connection:
     def _begin_renegotiation(self, key_id: KeyId, now: Instant, *, by_peer: bool) -> list[Event]:
         newest = self._must_newest()
         happened: list[Event] = []
-        if self._older is not None:
-            happened.append(events.KeyExpired(self._older.plan.key_id))
-        newest.expires_at = Instant(now + self._settings.tran_window)
+        if self._expiring is not None:
+            happened.append(events.KeyExpired(self._expiring[0]))
+        self._expiring = newest.plan.key_id, Instant(now + self._settings.tran_window)
         self._older = newest
         self._newest = self._negotiation(key_id, Opcode.CONTROL_SOFT_RESET_V1, 0, now)
         return [*happened, events.RenegotiationStarted(key_id, by_peer)]
@@ -267,7 +271,7 @@ class Connection:
         newest = self._must_newest()
         while newest.established and self._waiting_texts:
             newest.write(self._waiting_texts.pop(0), now)
-        happened += self._news(newest)
+        happened += self._news(newest, now)
         for negotiation in (self._older, newest):
             if negotiation is not None:
                 happened += self._packets(negotiation, now)
@@ -275,7 +279,7 @@ class Connection:
                 negotiation.messages.clear()
         return happened
 
-    def _news(self, negotiation: Negotiation) -> list[Event]:
+    def _news(self, negotiation: Negotiation, now: Instant) -> list[Event]:
         """What the role has not heard yet of this negotiation, before the packets that follow."""
         told, negotiation.told = negotiation.told, negotiation.state
         if told is negotiation.state:
@@ -289,6 +293,9 @@ class Connection:
             happened += [self._hello(negotiation), events.Exchanged(key_id)]
         if negotiation.state is State.ACKNOWLEDGED:
             happened.append(events.Acknowledged(key_id))
+            if self._older is not None:
+                # Long enough for what is still under way on it; then its TLS state is only weight.
+                self._older.retires_at = Instant(now + self._settings.hand_window)
         return happened
 
     def _hello(self, negotiation: Negotiation) -> Event:

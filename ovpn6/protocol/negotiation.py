@@ -110,7 +110,7 @@ class Negotiation:
         self.messages: list[str] = []
         """Control texts that have arrived, oldest first; the connection takes them."""
         self.established_at: Instant | None = None
-        self.expires_at: Instant | None = None
+        self.retires_at: Instant | None = None
         """Set when a newer negotiation replaced this one."""
         self._own_message = own
         self._sent_own = False
@@ -177,7 +177,7 @@ class Negotiation:
 
     def next_deadline(self) -> Instant | None:
         """The next resend, or the end of the hand window."""
-        deadlines = [self._send.next_deadline(), self.expires_at]
+        deadlines = [self._send.next_deadline(), self.retires_at]
         if self.unfinished:
             deadlines.append(self.plan.deadline)
         return min((moment for moment in deadlines if moment is not None), default=None)

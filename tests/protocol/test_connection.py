@@ -187,6 +187,18 @@ def test_old_key_expires_after_the_transition_window() -> None:
         pair.client.derive_keys(KeyId(0), "AES-256-GCM", use_ekm=True)
 
 
+def test_replaced_negotiation_is_forgotten_long_before_its_key() -> None:
+    pair = connected(Pair())
+    pair.from_client(pair.client.renegotiate(pair.clock.now))
+    pair.run(lambda: pair.both(events.Acknowledged, key_id=1))
+    pair.client.derive_keys(KeyId(0), "AES-256-GCM", use_ekm=True)
+    pair.pass_time(61)
+    with pytest.raises(UsageError):
+        pair.client.derive_keys(KeyId(0), "AES-256-GCM", use_ekm=True)
+    assert not pair.both(events.KeyExpired)
+    pair.run(lambda: pair.both(events.KeyExpired), limit=4000)
+
+
 def test_key_ids_count_to_seven_and_wrap_to_one() -> None:
     pair = connected(Pair())
     seen = []
