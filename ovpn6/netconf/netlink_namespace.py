@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from ovpn6.model.addresses import IPAddress, IPInterface
 from ovpn6.model.errors import HostError
@@ -28,13 +24,21 @@ from ovpn6.netconf.route_messages import (
     is_multipath,
     request,
 )
+from ovpn6.netconf.rtnetlink import CREATE, DUMP, EXCLUSIVE, REPLACE, RouteSocket
+from ovpn6.netconf.rtnetlink_messages import AddressMessage, LinkMessage, RouteMessage
 from ovpn6.netconf.worker import NamespaceWorker
+
+RTM_NEWLINK, RTM_GETLINK = 16, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+"""Message types of ``linux/rtnetlink.h``."""
 
 _ADDRESS_FLAGS = {4: 0x200, 6: 0x200 | 0x02}
 """``IFA_F_NOPREFIXROUTE``, and for IPv6 ``IFA_F_NODAD``."""
 _IFF_UP = 1
+_SKIP_STATISTICS = 8
+"""``RTEXT_FILTER_SKIP_STATS``."""
 _GONE = (errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT)
-_DUMP_ATTEMPTS = 5
 
 
 class NetlinkNamespace:
@@ -47,33 +51,33 @@ class NetlinkNamespace:
         self.inode = self._worker.inode
         self.identity = self._worker.cookie or self._worker.inode
         try:
-            self._netlink = self._run(IPRoute, ext_ack=True, strict_check=True)
-        except OSError as error:
+            self._netlink = self._run(RouteSocket)
+        except HostError:
             self._worker.close()
-            text = error.strerror or str(error)
-            raise HostError("open a netlink socket", text, error.errno or 0) from None
+            raise
 
     def link(self, name: str) -> Link | None:
         """By name."""
-        return self._run(self._link, name)
+        return self._run(self._get_link, f"look up {name}", {}, {"IFLA_IFNAME": name})
 
     def link_name(self, index: int) -> str:
         """By ifindex."""
-        return self._run(self._link_name, index)
+        found = self._run(self._get_link, "look up an interface", {"index": index}, {})
+        return found.name if found is not None else ""
 
     def set_mtu(self, index: int, mtu: int) -> None:
         """Octets."""
-        self._run(self._netlink_call, f"set mtu {mtu}", "link", "set", index=index, mtu=mtu)
+        self._run(self._set_link, f"set mtu {mtu}", {"index": index}, {"IFLA_MTU": mtu})
 
     def set_up(self, index: int, up: bool) -> None:
         """Administrative state."""
-        state = "up" if up else "down"
-        self._run(self._netlink_call, f"set link {state}", "link", "set", index=index, state=state)
+        fields = {"index": index, "flags": _IFF_UP if up else 0, "change": _IFF_UP}
+        self._run(self._set_link, f"set link {'up' if up else 'down'}", fields)
 
     def set_txqueuelen(self, index: int, packets: int) -> None:
         """Packets."""
-        operation = f"set txqueuelen {packets}"
-        self._run(self._netlink_call, operation, "link", "set", index=index, txqlen=packets)
+        attributes = {"IFLA_TXQLEN": packets}
+        self._run(self._set_link, f"set txqueuelen {packets}", {"index": index}, attributes)
 
     def addresses(self, index: int) -> frozenset[IPInterface]:
         """Of one interface."""
@@ -81,12 +85,13 @@ class NetlinkNamespace:
 
     def add_address(self, index: int, address: IPInterface) -> None:
         """``nodad noprefixroute``."""
-        self._run(self._address, "add", index, address)
+        operation, flags = f"add address {address}", _ADDRESS_FLAGS[address.version]
+        self._run(self._address, operation, RTM_NEWADDR, index, address, IFA_FLAGS=flags)
 
     def remove_address(self, index: int, address: IPInterface) -> None:
         """When it is there."""
         with _forgiving():
-            self._run(self._address, "del", index, address)
+            self._run(self._address, f"remove address {address}", RTM_DELADDR, index, address)
 
     def own_routes(self) -> frozenset[KernelRoute]:
         """The kernel filters by protocol, so a large table costs little."""
@@ -95,7 +100,7 @@ class NetlinkNamespace:
 
     def table_routes(self, version: int, table: int) -> tuple[FibEntry, ...]:
         """Unicast only."""
-        entries = self._run(self._routes, (version,), {"table": table})
+        entries = self._run(self._routes, (version,), {}, {"RTA_TABLE": table})
         return tuple(entry for entry in entries if entry.route.hop is not None and entry.usable)
 
     def lookup(self, address: IPAddress) -> FibEntry | None:
@@ -104,17 +109,18 @@ class NetlinkNamespace:
 
     def add_route(self, route: KernelRoute) -> None:
         """``NLM_F_EXCL``: IPv6 would make a second hop of it otherwise."""
-        self._run(self._netlink_call, f"add route {route}", "route", "add", **request(route))
+        flags = CREATE | EXCLUSIVE
+        self._run(self._route, f"add route {route}", RTM_NEWROUTE, route, flags)
 
     def replace_route(self, route: KernelRoute) -> None:
         """``NLM_F_REPLACE | NLM_F_CREATE``."""
-        operation = f"replace route {route}"
-        self._run(self._netlink_call, operation, "route", "replace", **request(route))
+        flags = CREATE | REPLACE
+        self._run(self._route, f"replace route {route}", RTM_NEWROUTE, route, flags)
 
     def remove_route(self, route: KernelRoute) -> None:
         """Names protocol, device and gateway, so that nobody else's route can match."""
         with _forgiving():
-            self._run(self._netlink_call, f"remove route {route}", "route", "del", **request(route))
+            self._run(self._route, f"remove route {route}", RTM_DELROUTE, route)
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""
@@ -136,78 +142,85 @@ class NetlinkNamespace:
 
     # --- in the worker ---------------------------------------------------------------------------
 
-    def _netlink_call(self, operation: str, method: str, command: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._netlink, method)(command, **arguments)
-        except NetlinkError as error:
-            raise _host_error(operation, error) from None
+    def _set_link(
+        self, operation: str, fields: dict[str, int], attributes: dict[str, int] | None = None
+    ) -> None:
+        self._netlink.request(operation, RTM_NEWLINK, LinkMessage, fields, attributes)
 
-    def _dump(self, operation: str, method: str, **arguments: Any) -> list[Any]:
-        for _ in range(_DUMP_ATTEMPTS):
-            # The kernel says so when the table changed while it was read.
-            with suppress(NetlinkDumpInterrupted):
-                return list(self._netlink_call(operation, method, "dump", **arguments))
-        raise HostError(operation, "the table changes too often to be read", errno.EINTR)
-
-    def _link(self, name: str) -> Link | None:
+    def _get_link(
+        self, operation: str, fields: dict[str, int], attributes: dict[str, Any]
+    ) -> Link | None:
+        attributes |= {"IFLA_EXT_MASK": _SKIP_STATISTICS}
         try:
-            (message,) = self._netlink_call(f"look up {name}", "link", "get", ifname=name)
+            (message,) = self._netlink.request(
+                operation, RTM_GETLINK, LinkMessage, fields, attributes
+            )
         except HostError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        attributes = dict(message["attrs"])
+        found = dict(message["attrs"])
         return Link(
             index=message["index"],
-            name=attributes["IFLA_IFNAME"],
-            mtu=attributes["IFLA_MTU"],
+            name=found["IFLA_IFNAME"],
+            mtu=found["IFLA_MTU"],
             up=bool(message["flags"] & _IFF_UP),
-            txqueuelen=attributes.get("IFLA_TXQLEN", 0),
+            txqueuelen=found.get("IFLA_TXQLEN", 0),
         )
-
-    def _link_name(self, index: int) -> str:
-        try:
-            (message,) = self._netlink_call("look up an interface", "link", "get", index=index)
-        except HostError as error:
-            if error.errno == errno.ENODEV:
-                return ""
-            raise
-        return str(dict(message["attrs"])["IFLA_IFNAME"])
 
     def _addresses(self, index: int) -> frozenset[IPInterface]:
         found: set[IPInterface] = set()
         for family in FAMILIES.values():
+            fields = {"family": family, "index": index}
             try:
-                messages = self._dump("read addresses", "addr", family=family, index=index)
+                messages = self._netlink.request(
+                    "read addresses", RTM_GETADDR, AddressMessage, fields, flags=DUMP
+                )
             except HostError as error:
                 if error.errno == errno.ENODEV:
                     return frozenset()
                 raise
             for message in messages:
-                if message["index"] != index:
-                    continue
                 attributes = dict(message["attrs"])
                 address = attributes.get("IFA_LOCAL") or attributes["IFA_ADDRESS"]
                 found.add(ip_interface((address, message["prefixlen"])))
         return frozenset(found)
 
-    def _address(self, command: str, index: int, address: IPInterface) -> None:
-        self._netlink_call(
-            f"{'add' if command == 'add' else 'remove'} address {address}",
-            "addr",
-            command,
-            index=index,
-            family=FAMILIES[address.version],
-            address=str(address.ip),
-            prefixlen=address.network.prefixlen,
-            **({"flags": _ADDRESS_FLAGS[address.version]} if command == "add" else {}),
-        )
+    def _address(
+        self, operation: str, kind: int, index: int, address: IPInterface, **more: int
+    ) -> None:
+        fields = {
+            "family": FAMILIES[address.version],
+            "index": index,
+            "prefixlen": address.network.prefixlen,
+        }
+        text = str(address.ip)
+        attributes = {
+            "IFA_ADDRESS": text,
+            "IFA_LOCAL": text if address.version == 4 else None,
+            **more,
+        }
+        flags = CREATE | EXCLUSIVE if kind == RTM_NEWADDR else 0
+        self._netlink.request(operation, kind, AddressMessage, fields, attributes, flags)
 
-    def _routes(self, versions: tuple[int, ...], wanted: dict[str, int]) -> list[FibEntry]:
+    def _route(self, operation: str, kind: int, route: KernelRoute, flags: int = 0) -> None:
+        words = request(route)
+        self._netlink.request(operation, kind, RouteMessage, words.fields, words.attributes, flags)
+
+    def _routes(
+        self,
+        versions: tuple[int, ...],
+        fields: dict[str, int],
+        attributes: dict[str, int] | None = None,
+    ) -> list[FibEntry]:
+        """A dump; the kernel leaves out what does not match."""
         entries = []
         for version in versions:
+            asked = {"family": FAMILIES[version], **fields}
             try:
-                messages = self._dump("read routes", "route", family=FAMILIES[version], **wanted)
+                messages = self._netlink.request(
+                    "read routes", RTM_GETROUTE, RouteMessage, asked, attributes, DUMP
+                )
             except HostError as error:
                 if error.errno == errno.ENOENT:  # no such table
                     continue
@@ -216,18 +229,27 @@ class NetlinkNamespace:
         return [entry for entry in entries if entry is not None]
 
     def _lookup(self, address: IPAddress) -> FibEntry | None:
-        operation, question = f"find a route to {address}", host_destination(address)
-        (message,) = self._netlink_call(operation, "route", "get", flags=FIB_MATCH, **question)
+        message = self._get_route(address, FIB_MATCH)
         if message["type"] == LOCAL:
             return None
         entry = decode_route(message, self.identity)
         if entry is None or entry.route.hop is None:
-            raise HostError(operation, "unreachable", errno.EHOSTUNREACH)
+            raise HostError(f"find a route to {address}", "unreachable", errno.EHOSTUNREACH)
         if is_multipath(message):
-            (answer,) = self._netlink_call(operation, "route", "get", **question)
-            hop = chosen_hop(answer) or entry.route.hop
+            hop = chosen_hop(self._get_route(address, 0)) or entry.route.hop
             return replace(entry, route=replace(entry.route, hop=hop))
         return entry
+
+    def _get_route(self, address: IPAddress, flags: int) -> Any:
+        words = host_destination(address)
+        (message,) = self._netlink.request(
+            f"find a route to {address}",
+            RTM_GETROUTE,
+            RouteMessage,
+            {**words.fields, "flags": flags},
+            words.attributes,
+        )
+        return message
 
 
 @contextmanager
@@ -238,9 +260,3 @@ def _forgiving() -> Iterator[None]:
     except HostError as error:
         if error.errno not in _GONE:
             raise
-
-
-def _host_error(operation: str, error: NetlinkError) -> HostError:
-    code = error.code or 0
-    text = str(error.args[1]) if len(error.args) > 1 else os.strerror(code)
-    return HostError(operation, text, code)

@@ -1,10 +1,10 @@
-"""Between :class:`KernelRoute` and pyroute2's route messages and arguments. Pure."""
+"""Between :class:`KernelRoute` and pyroute2's route messages. Pure."""
 
 from __future__ import annotations
 
 import socket
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.netconf.interface import ROUTE_PROTOCOL
@@ -26,35 +26,42 @@ _PREFERENCE = {1: -1, 0: 0, 3: 1}
 _ANY = {4: "0.0.0.0", 6: "::"}
 
 
-def request(route: KernelRoute) -> dict[str, Any]:
-    """The arguments of pyroute2's ``route(command, ...)`` that name this route entirely."""
+class Words(NamedTuple):
+    """The fields of a ``struct rtmsg`` and the attributes behind it."""
+
+    fields: dict[str, int]
+    attributes: dict[str, Any]
+
+
+def request(route: KernelRoute) -> Words:
+    """What names this route entirely, to make it or to remove it."""
     destination, hop = route.destination, route.hop
-    arguments: dict[str, Any] = {
+    fields = {
         "family": FAMILIES[destination.version],
-        "dst": str(destination.network_address),
         "dst_len": destination.prefixlen,
-        "table": route.table,
         "proto": ROUTE_PROTOCOL,
+        "type": UNREACHABLE if hop is None else UNICAST,
     }
-    if route.metric:
-        arguments["priority"] = route.metric
+    attributes: dict[str, Any] = {
+        "RTA_DST": str(destination.network_address),
+        "RTA_TABLE": route.table,
+        "RTA_PRIORITY": route.metric or None,
+    }
     if hop is None:
-        arguments["type"] = UNREACHABLE
-        if destination.version == 6:
-            arguments["oif"] = _LOOPBACK_INDEX
-        return arguments
-    arguments |= {"type": UNICAST, "oif": hop.device}
+        attributes["RTA_OIF"] = _LOOPBACK_INDEX if destination.version == 6 else None
+        return Words(fields, attributes)
+    attributes["RTA_OIF"] = hop.device
     if hop.gateway is None and destination.version == 4:
-        arguments["scope"] = _SCOPE_LINK
+        fields["scope"] = _SCOPE_LINK
     if hop.gateway is not None:
-        arguments |= _gateway_arguments(destination, hop.gateway)
+        attributes |= _gateway_attributes(destination, hop.gateway)
     if hop.onlink:
-        arguments["flags"] = _ONLINK
+        fields["flags"] = _ONLINK
     if hop.source is not None:
-        arguments["prefsrc"] = str(hop.source)
+        attributes["RTA_PREFSRC"] = str(hop.source)
     if hop.mtu:
-        arguments["metrics"] = {"mtu": hop.mtu}
-    return arguments
+        attributes["RTA_METRICS"] = {"attrs": [("RTAX_MTU", hop.mtu)]}
+    return Words(fields, attributes)
 
 
 def decode_route(message: Any, namespace: int) -> FibEntry | None:
@@ -95,19 +102,16 @@ def is_multipath(message: Any) -> bool:
     return "RTA_MULTIPATH" in dict(message["attrs"])
 
 
-def host_destination(address: IPAddress) -> dict[str, Any]:
-    """The arguments that ask for the way to one address."""
-    return {
-        "family": FAMILIES[address.version],
-        "dst": str(address),
-        "dst_len": address.max_prefixlen,
-    }
+def host_destination(address: IPAddress) -> Words:
+    """What asks for the way to one address."""
+    fields = {"family": FAMILIES[address.version], "dst_len": address.max_prefixlen}
+    return Words(fields, {"RTA_DST": str(address)})
 
 
-def _gateway_arguments(destination: IPNetwork, gateway: IPAddress) -> dict[str, Any]:
+def _gateway_attributes(destination: IPNetwork, gateway: IPAddress) -> dict[str, Any]:
     if gateway.version == destination.version:
-        return {"gateway": str(gateway)}
-    return {"via": {"family": FAMILIES[gateway.version], "addr": str(gateway)}}
+        return {"RTA_GATEWAY": str(gateway)}
+    return {"RTA_VIA": {"family": FAMILIES[gateway.version], "addr": str(gateway)}}
 
 
 def _decode_hop(message: Any, attributes: dict[str, Any]) -> Hop | None:
