@@ -322,50 +322,6 @@ def test_both_ends_end_in_order(
         assert end.namespace.tunnels() == ()
 
 
-# --- remotes ---
-
-
-@pytest.mark.parametrize("pairing", OUR_CLIENT, ids=str)
-def test_a_client_passes_over_a_remote_that_does_not_answer(
-    ipv6_line: Line, authority: Authority, pairing: Pairing
-) -> None:
-    net = ipv6_line
-    net.underlay.nft(
-        "table inet block { chain forward {"
-        " type filter hook forward priority 0; udp dport 1193 drop; }; }"
-    )
-    _connect_past_dead_remote(net, authority, pairing, "udp")
-
-
-@pytest.mark.parametrize("pairing", OUR_CLIENT, ids=str)
-def test_a_client_passes_over_a_remote_whose_port_is_closed(
-    ipv6_line: Line, authority: Authority, pairing: Pairing
-) -> None:
-    _connect_past_dead_remote(ipv6_line, authority, pairing, "udp")
-
-
-@pytest.mark.parametrize("pairing", OUR_CLIENT, ids=str)
-def test_a_client_passes_over_a_tcp_remote_that_refuses(
-    ipv6_line: Line, authority: Authority, pairing: Pairing
-) -> None:
-    _connect_past_dead_remote(ipv6_line, authority, pairing, "tcp")
-
-
-def _connect_past_dead_remote(
-    net: Line, authority: Authority, pairing: Pairing, transport: str
-) -> None:
-    server = pairing.server.start(net.server, server_text(authority), "server")
-    server.wait_up()
-    remotes = (remote_of(net, transport, port=1193), remote_of(net))
-    text = client_text(authority, remotes, "connect-timeout 3")
-    if transport == "tcp":
-        # Some remotes are TCP: the profile leaves the UDP farewell out.
-        assert "explicit-exit-notify" not in text
-    client = pairing.client.start(net.client, text, "client")
-    client.wait_up(limit=20)
-    _check_traffic(Ends(net, server, client))
-
-
 def _second_server(net: Line, authority: Authority, pairing: Pairing) -> Tunnel:
     """Another server in the same namespace: other port, other networks."""
     text = server_text(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from ovpn6.lab import Line, Namespace, Ovpn6, StockOpenVPN, Tunnel, wait_for
+from ovpn6.lab.runners import stock_binary
 from ovpn6.lab.status import ClientRow
 from ovpn6.model.ciphers import DEFAULT_DATA_CIPHERS
 from ovpn6.pki.authority import Authority
@@ -48,6 +50,15 @@ class Maker(Enum):
         """Start an end. ``arguments`` come before the configuration."""
         program = Ovpn6 if self is Maker.OURS else StockOpenVPN
         return program(namespace, config, name=f"{name}-{self.value}", arguments=arguments)
+
+    def start_with_hosts(self, namespace: Namespace, config: str, name: str, hosts: Path) -> Tunnel:
+        """Start an end that sees the file ``hosts`` as ``/etc/hosts``; changing it is seen too."""
+        program = [stock_binary()]
+        if self is Maker.OURS:
+            program = [sys.executable, "-P", "-m", "ovpn6"]
+        mount = f'mount --bind {hosts} /etc/hosts && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", mount, "sh", *program]
+        return Tunnel(namespace, command, config, f"{name}-{self.value}")
 
 
 @dataclass(frozen=True, slots=True)
