@@ -82,7 +82,7 @@ class Machinery:
     def gateway_environment(self) -> dict[str, str]:
         """The host's default gateways by OpenVPN's names."""
         found = self.host.default_gateways()
-        pairs = (("route_net_gateway", found.ipv4), ("route_net_gateway_ipv6", found.ipv6))
+        pairs = (("route_net_gateway", found.ipv4), ("net_gateway_ipv6", found.ipv6))
         return {name: str(way.address) for name, way in pairs if way and way.address}
 
     def deaf(self) -> None:

@@ -18,6 +18,7 @@ from ovpn6.model.names import Family, Transport
 from ovpn6.model.specs import Route, ScriptCall
 from ovpn6.roles import script_env
 from ovpn6.roles.client_plan import Tunnel
+from ovpn6.roles.route_plan import IPV6_QUARTERS
 from ovpn6.roles.script_env import Environment
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
@@ -52,6 +53,7 @@ def remotes_environment(config: TunnelConfig) -> Environment:
 def peer_environment(endpoint: Endpoint, identity: PeerIdentity) -> Environment:
     """Where the server is and who it proved to be."""
     return {
+        **script_env.endpoint_environment("untrusted", endpoint),
         **script_env.endpoint_environment("trusted", endpoint),
         **script_env.identity_environment(identity),
         "common_name": identity.common_name,
@@ -104,11 +106,20 @@ def _routes_environment(tunnel: Tunnel) -> Environment:
         environment["route_redirect_gateway_ipv6"] = "1"
     environment["redirect_gateway"] = str(int("route_redirect_gateway_ipv4" in environment))
     counts = {4: 0, 6: 0}
-    for route in tunnel.route_plan.listed:
+    for route in (*tunnel.route_plan.listed, *_redirected(tunnel)):
         version = route.destination.version
         counts[version] += 1
         environment |= _route_environment(tunnel, route, counts[version])
     return environment
+
+
+def _redirected(tunnel: Tunnel) -> list[Route]:
+    """``redirect-gateway ipv6`` is a list of routes to scripts too; IPv4 has the variable alone."""
+    return [
+        Route(destination)
+        for destination in IPV6_QUARTERS
+        if "ipv6" in (tunnel.redirect or ()) and "private" not in (tunnel.redirect or ())
+    ]
 
 
 def _route_environment(tunnel: Tunnel, route: Route, number: int) -> Environment:

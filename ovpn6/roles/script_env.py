@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
-from ovpn6.model.addresses import Endpoint, IPInterface
+from ovpn6.config.schema import Listen
+from ovpn6.model.addresses import Endpoint, IPAddress, IPInterface
 from ovpn6.model.identity import PeerIdentity
-from ovpn6.model.specs import Route
+from ovpn6.model.names import Family, Transport
+from ovpn6.model.specs import Route, RouteVia
 
 Environment = dict[str, str]
 
@@ -33,7 +35,6 @@ def tunnel_environment(
         "dev": device,
         "dev_type": "tun",
         "tun_mtu": str(tun_mtu),
-        "link_mtu": "0",
         "script_context": context,
     }
     for interface in addresses:
@@ -47,8 +48,26 @@ def tunnel_environment(
     return env
 
 
-def route_environment(routes: Iterable[Route]) -> Environment:
-    """The configured routes, numbered from 1 in each family."""
+def listen_environment(listens: Iterable[Listen]) -> Environment:
+    """A server's sockets, numbered from 1; ``remote_port`` repeats the port, as OpenVPN has it."""
+    env: Environment = {}
+    for number, listen in enumerate(listens, start=1):
+        digit = {Family.IPV6: "6", Family.IPV4: "4"}.get(listen.family, "")
+        side = "-server" if listen.transport is Transport.TCP else ""
+        env[f"proto_{number}"] = f"{listen.transport.value}{digit}{side}"
+        env[f"local_port_{number}"] = env[f"remote_port_{number}"] = str(listen.port)
+        if listen.address:
+            env[f"local_{number}"] = listen.address
+    return env
+
+
+def route_environment(
+    routes: Iterable[Route], gateways: Mapping[int, IPAddress] | None = None
+) -> Environment:
+    """The configured routes, numbered from 1 in each family.
+
+    ``gateways``, by family: what a route into the tunnel leads through that names none.
+    """
     env: Environment = {}
     numbers = {4: 0, 6: 0}
     for route in routes:
@@ -62,8 +81,11 @@ def route_environment(routes: Iterable[Route]) -> Environment:
         else:
             env[f"route_ipv6_network_{number}"] = str(destination)
             prefix = "route_ipv6"
-        if route.gateway is not None:
-            env[f"{prefix}_gateway_{number}"] = str(route.gateway)
+        gateway = route.gateway
+        if gateway is None and gateways is not None and route.via is RouteVia.TUNNEL:
+            gateway = gateways.get(destination.version)
+        if gateway is not None:
+            env[f"{prefix}_gateway_{number}"] = str(gateway)
         if route.metric is not None:
             env[f"{prefix}_metric_{number}"] = str(route.metric)
     return env

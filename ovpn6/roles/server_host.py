@@ -217,8 +217,7 @@ def _route_up(core: ServerCore, life: HostLife) -> None:
     if not command:
         _open_links(core, life)
         return
-    routes = host_plan(core.config, core.plan).routes
-    environment = base_environment(core) | script_env.route_environment(routes)
+    environment = base_environment(core)
     core.run(Job(JobKind.ROUTE_UP), ScriptCall("route-up", command, environment=environment))
 
 
@@ -288,9 +287,7 @@ def _up_down(core: ServerCore, kind: str, command: tuple[str, ...], signal: str 
     arguments = script_env.up_down_arguments(
         core.device, core.config.host.tun_mtu, core.plan.addresses, core.script_context
     )
-    return ScriptCall(
-        kind, command, () if kind == "route-pre-down" else arguments, environment=environment
-    )
+    return ScriptCall(kind, command, arguments, environment=environment)
 
 
 def _signal_name(life: HostLife) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from ovpn6.config.schema import ServerConfig, TunnelConfig, WrapMode
-from ovpn6.model.addresses import IPInterface
+from ovpn6.model.addresses import IPAddress, IPInterface
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import Transport
 from ovpn6.model.specs import HostPlan, Route, RouteVia
@@ -49,7 +49,18 @@ def plan_server(config: TunnelConfig) -> ServerPlan:
 def host_plan(config: TunnelConfig, plan: ServerPlan) -> HostPlan:
     """The host state that the server itself wants; clients add nothing to it."""
     host = config.host
-    routes = [
+    return HostPlan(
+        mtu=host.tun_mtu,
+        addresses=() if host.ifconfig_noexec else plan.addresses,
+        routes=() if host.route_noexec else server_routes(config),
+        forwarding=plan.server.client_to_client,
+    )
+
+
+def server_routes(config: TunnelConfig) -> tuple[Route, ...]:
+    """The configured routes, whoever adds them (``route-noexec`` leaves them to a script)."""
+    host = config.host
+    return tuple(
         Route(
             order.destination,
             via=RouteVia.UNDERLAY if order.gateway == "net_gateway" else RouteVia.TUNNEL,
@@ -59,13 +70,20 @@ def host_plan(config: TunnelConfig, plan: ServerPlan) -> HostPlan:
         )
         for order in host.routes
         if order.destination is not None
-    ]
-    return HostPlan(
-        mtu=host.tun_mtu,
-        addresses=() if host.ifconfig_noexec else plan.addresses,
-        routes=() if host.route_noexec else tuple(routes),
-        forwarding=plan.server.client_to_client,
     )
+
+
+def tunnel_gateways(config: TunnelConfig, plan: ServerPlan) -> dict[int, IPAddress]:
+    """What scripts see as the gateway into the tunnel, by family: ``route-gateway``, or the address
+    after our own (OpenVPN ``helper.c``). The kernel needs none."""
+    gateways: dict[int, IPAddress] = {}
+    for own, configured in (
+        (plan.ipv6, config.host.route_ipv6_gateway),
+        (plan.ipv4, config.host.route_gateway),
+    ):
+        if own is not None:
+            gateways[own.version] = configured or own.ip + 1
+    return gateways
 
 
 def connection_settings(

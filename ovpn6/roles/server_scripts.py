@@ -6,17 +6,25 @@ from ovpn6.roles import script_env
 from ovpn6.roles.script_env import Environment
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_peer import ServerPeer
+from ovpn6.roles.server_plan import server_routes, tunnel_gateways
 
 
 def base_environment(core: ServerCore) -> Environment:
     """What every script gets."""
     config = core.config
-    return {
+    gateways = tunnel_gateways(config, core.plan)
+    environment = {
         **core.context.environment,
+        **script_env.listen_environment(core.server.listens),
         **script_env.tunnel_environment(
             core.device, config.host.tun_mtu, core.plan.addresses, context=core.script_context
         ),
+        **script_env.route_environment(server_routes(config), gateways),
+        "redirect_gateway": "0",
     }
+    if 4 in gateways:
+        environment["route_vpn_gateway"] = str(gateways[4])
+    return environment
 
 
 def stranger_environment(core: ServerCore, peer: ServerPeer) -> Environment:

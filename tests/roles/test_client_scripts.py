@@ -87,7 +87,6 @@ def test_up_is_called_with_stocks_arguments_and_environment() -> None:
         "dev": "tun0",
         "dev_type": "tun",
         "tun_mtu": "1400",
-        "link_mtu": "0",
         "ifconfig_local": "10.8.0.2",
         "ifconfig_netmask": "255.255.255.0",
         "ifconfig_ipv6_local": "fd00:6::2",

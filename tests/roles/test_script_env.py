@@ -7,9 +7,11 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovpn6.config.schema import Listen
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.identity import CertificateFacts, PeerIdentity
-from ovpn6.model.specs import Route
+from ovpn6.model.names import Family, Transport
+from ovpn6.model.specs import Route, RouteVia
 from ovpn6.roles import script_env
 
 IPV4, IPV6 = IPv4Interface("192.0.2.1/24"), IPv6Interface("2001:db8:1::1/64")
@@ -20,7 +22,6 @@ def test_tunnel_of_both_families() -> None:
         "dev": "tun0",
         "dev_type": "tun",
         "tun_mtu": "1420",
-        "link_mtu": "0",
         "script_context": "init",
         "ifconfig_local": "192.0.2.1",
         "ifconfig_netmask": "255.255.255.0",
@@ -59,6 +60,35 @@ def test_routes_are_numbered_in_each_family() -> None:
         "route_netmask_1": "255.255.255.0",
         "route_gateway_1": "192.0.2.9",
         "route_ipv6_network_2": "2001:db8:b::/48",
+    }
+
+
+def test_routes_into_the_tunnel_that_name_no_gateway_get_the_tunnels() -> None:
+    gateways = {6: ip_address("2001:db8:1::2"), 4: ip_address("192.0.2.2")}
+    routes = [
+        Route(IPv6Network("2001:db8:a::/48")),
+        Route(IPv4Network("198.51.100.0/24"), gateway=ip_address("192.0.2.9")),
+        Route(IPv4Network("203.0.113.0/24"), RouteVia.UNDERLAY),
+    ]
+    env = script_env.route_environment(routes, gateways)
+    assert env["route_ipv6_gateway_1"] == "2001:db8:1::2"
+    assert env["route_gateway_1"] == "192.0.2.9"
+    assert "route_gateway_2" not in env
+
+
+def test_a_servers_sockets_are_numbered() -> None:
+    listens = [
+        Listen(Transport.UDP, Family.IPV6),
+        Listen(Transport.TCP, Family.ANY, "2001:db8::1", 443),
+    ]
+    assert script_env.listen_environment(listens) == {
+        "proto_1": "udp6",
+        "local_port_1": "1194",
+        "remote_port_1": "1194",
+        "proto_2": "tcp-server",
+        "local_2": "2001:db8::1",
+        "local_port_2": "443",
+        "remote_port_2": "443",
     }
 
 
