@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-
 from interop import wire
 from interop.ends import PAIRINGS, Ends, Pairing, make_authority, start
 from interop.streams import Stream
+
 from ovpn6.lab import Line, wait_for
 from ovpn6.pki.authority import Authority
 from ovpn6.pki.profile import Wrap
