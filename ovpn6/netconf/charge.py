@@ -47,7 +47,8 @@ from ovpn6.netconf.underlay import find_hop
 from ovpn6.netconf.undo import Undoing, claimed_routes, claimed_settings
 
 _ROUNDS = 3
-"""Times the host is looked at again: removing a last IPv4 address makes Linux drop routes too."""
+"""Times the host is looked at, when addresses were removed: with the last IPv4 address Linux drops
+routes too. Everything else the kernel does as it is told, or says that it did not."""
 
 
 class Charge:
@@ -135,6 +136,9 @@ class Charge:
                         done.append(change)
                     elif isinstance(change, AddRoute):
                         occupied.add(change.route)
+                if not any(isinstance(change, RemoveAddress) for change in todo):
+                    self._write_down(self.ledger)
+                    break
             else:
                 self._settle(self._observe())
                 self._notice(f"somebody else keeps changing {self.ledger.device} or its routes")

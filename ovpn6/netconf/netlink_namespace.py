@@ -159,13 +159,13 @@ class NetlinkNamespace:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        found = dict(message["attrs"])
+        # Attributes are decoded when they are asked for.
         return Link(
             index=message["index"],
-            name=found["IFLA_IFNAME"],
-            mtu=found["IFLA_MTU"],
+            name=message.get_attr("IFLA_IFNAME"),
+            mtu=message.get_attr("IFLA_MTU"),
             up=bool(message["flags"] & _IFF_UP),
-            txqueuelen=found.get("IFLA_TXQLEN", 0),
+            txqueuelen=message.get_attr("IFLA_TXQLEN") or 0,
         )
 
     def _addresses(self, index: int) -> frozenset[IPInterface]:

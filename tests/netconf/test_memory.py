@@ -247,19 +247,21 @@ class TestOlderKernels:
         assert bench.snapshot() == before
 
 
-class ForgetfulNamespace(MemoryNamespace):
-    """Somebody takes each address away again at once."""
+class StubbornNamespace(MemoryNamespace):
+    """Somebody gives each address that is taken away again at once."""
 
-    def add_address(self, index: int, address: IPInterface) -> None:
-        super().add_address(index, address)
-        self.remove_address(index, address)
+    def remove_address(self, index: int, address: IPInterface) -> None:
+        super().remove_address(index, address)
+        self.add_address(index, address)
 
 
 def test_a_host_that_will_not_settle_is_told_of_and_not_fought_for_ever() -> None:
-    host = MemoryHost(MemoryWorld({"": ForgetfulNamespace()}))
+    host = MemoryHost(MemoryWorld({"": StubbornNamespace()}))
     host.world.own.add_device("tun0")
     host.open("tun0", "", "")
     host.apply(plan(addresses=ADDRESSES[:1]))
+    assert not host.notices
+    host.apply(plan(addresses=ADDRESSES[1:]))
     assert len(host.notices) == 1
     assert "tun0" in host.notices[0]
     host.close()
