@@ -136,7 +136,7 @@ class Charge:
                         done.append(change)
                     elif isinstance(change, AddRoute):
                         occupied.add(change.route)
-                if not any(isinstance(change, RemoveAddress) for change in todo):
+                if not any(isinstance(change, RemoveAddress) for change in done):
                     self._write_down(self.ledger)
                     break
             else:

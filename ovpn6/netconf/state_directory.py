@@ -72,9 +72,8 @@ class StateDirectory:
             view = memoryview(text)
             while view:
                 view = view[os.write(file, view) :]
-            os.fsync(file)
+            # No fsync: this must outlive the process, and after a reboot it is void anyway.
             self.rename(temporary, name)
-            os.fsync(self._file)
         except OSError:
             os.close(file)
             self.delete(temporary)
