@@ -67,14 +67,16 @@ class PeerVerifier:
     ) -> bool:
         record: ChainRecord = connection.get_app_data()
         try:
-            certificate, facts = self._facts(raw)
+            certificate, facts = self._facts(raw, remember=bool(ok))
             if not ok and not self._pins_only:
                 return self._library_error(record, facts, code, depth)
             self._check(certificate, facts, depth)
-        except (PeerError, ValueError) as error:
-            record.failure = record.failure or str(error)
-            self._log(Level.ERROR, str(error))
-            return False
+        except PeerError as error:
+            return self._refuse(record, str(error))
+        except Exception as error:  # OpenSSL takes certificates that other parsers choke on.
+            return self._refuse(
+                record, f"VERIFY ERROR: depth={depth}, unreadable certificate: {error}"
+            )
         record.accepted[depth] = facts
         self._log(Level.INFO, f"VERIFY OK: depth={depth}, {facts.subject}")
         return True
@@ -90,6 +92,11 @@ class PeerVerifier:
             return
         if self._config.verify_hash and 1 not in record.accepted:
             raise PeerError("verify-hash: the peer's chain has no level 1 certificate")
+
+    def _refuse(self, record: ChainRecord, why: str) -> bool:
+        record.failure = record.failure or why
+        self._log(Level.ERROR, why)
+        return False
 
     def _library_error(
         self, record: ChainRecord, facts: CertificateFacts, code: int, depth: int
@@ -185,7 +192,11 @@ class PeerVerifier:
                 f"VERIFY CRL: depth={depth}, {facts.subject}, serial={facts.serial} is revoked"
             )
 
-    def _facts(self, raw: crypto.X509) -> tuple[x509.Certificate, CertificateFacts]:
+    def _facts(
+        self, raw: crypto.X509, *, remember: bool
+    ) -> tuple[x509.Certificate, CertificateFacts]:
+        """What a certificate says. Only one that OpenSSL verified is worth memory: it is ours or
+        signed for us, while anybody can send a hundred kilobytes of another."""
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, raw)
         known = self._cache.get(der)
         if known is not None:
@@ -193,7 +204,8 @@ class PeerVerifier:
             return known
         certificate = x509.load_der_x509_certificate(der)
         found = certificate, describe(certificate, self._config.x509_username_field)
-        self._cache[der] = found
+        if remember:
+            self._cache[der] = found
         if len(self._cache) > CACHED_CERTIFICATES:
             self._cache.popitem(last=False)
         return found

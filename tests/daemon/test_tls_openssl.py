@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ovpn6.config.schema import FileRef, TlsConfig
 from ovpn6.daemon.tls_openssl import OpenSslEngine, OpenSslTls
@@ -471,6 +472,25 @@ def test_a_mangled_record_fails() -> None:
     outcome.server.feed(bytes(data))
     with pytest.raises(TlsFailed):
         outcome.server.records()
+
+
+def test_a_certificate_that_cannot_be_parsed_is_refused() -> None:
+    pair = self_signed("mallory")
+    der = bytearray(pair.certificate.public_bytes(Encoding.DER))
+    version = der.index(bytes.fromhex("a003020102")) + 4
+    der[version] = 5
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, bytes(der)))
+    context.use_privatekey(pair.key)
+    client = SSL.Connection(context, None)
+    client.set_connect_state()
+    server = side(server_config(), is_server=True)
+    engine = server.tls()
+    engine.start()
+    move(client, engine)
+    with pytest.raises(TlsFailed, match="unreadable certificate"):
+        move(client, engine)
+    assert server.logged("unreadable certificate")
 
 
 def test_renegotiation_inside_tls_is_refused() -> None:
