@@ -2,7 +2,8 @@
 
 A connection is one session (one pair of session ids) and at most two negotiations: the newest
 and the one before, which lives on for a hand window after it was replaced; its data key lives for
-the transition window. Bytes and time go in, events come out, in order. Source: OpenVPN wire protocol, "Control channel"; OpenVPN ``ssl.c``.
+the transition window. Bytes and time go in, events come out, in order. Source: OpenVPN wire
+protocol, "Control channel"; OpenVPN ``ssl.c``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from ovpn6.protocol.packets import CLIENT_RESETS, ControlPacket, Opcode, decode_
 from ovpn6.protocol.session import Session
 from ovpn6.protocol.tls import TlsFactory
 from ovpn6.protocol.wrapping import Wrapper, dynamic_wrapper
+
+RENEGOTIATION_PAUSE = 1.0
+"""Seconds from a key exchange to the next that a client may begin: each costs a server a TLS
+handshake and perhaps a script. A soft reset that comes sooner is dropped, and so comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Connection:
         """The old key and the end of its transition window; may outlast its negotiation."""
         self._reneg_sec = settings.reneg_sec
         self._waiting_texts: list[str] = []
+        self._dynamic_secret = SecretBytes(b"")
+        """What dynamic tls-crypt begins with; the first negotiation may be gone by then."""
 
     # --- how it begins -------------------------------------------------------------------------
 
@@ -122,7 +129,7 @@ class Connection:
         """A control datagram of this connection. Raises ``PeerError`` when it is to be counted and
         dropped (bad wrap, replay, wrong session, wrong key id): nothing has changed then."""
         packet = self._session.open(datagram, now)
-        negotiation = self._negotiation_for(packet)
+        negotiation = self._negotiation_for(packet, now)
         happened: list[Event] = []
         if negotiation is None:
             happened += self._begin_renegotiation(packet.key_id, now, by_peer=True)
@@ -198,14 +205,16 @@ class Connection:
         """Key ids above 0 are wrapped by a key from the first negotiation's exporter."""
         if self._session.renegotiation_wrapper is not None:
             return
-        first = self._established(KeyId(0))
+        if not len(self._dynamic_secret):
+            raise UsageError("dynamic tls-crypt before the first key exchange")
         self._session.renegotiation_wrapper = dynamic_wrapper(
-            first.tls.export(EKM_DYNAMIC_TLS_CRYPT_LABEL, KEY_BLOCK_SIZE),
+            self._dynamic_secret.reveal(),
             self._session.wrapper.static_key,
             is_server=self._settings.is_server,
             wall_offset=self._settings.wall_offset,
             strict_order=self._settings.transport is Transport.TCP,
         )
+        self._dynamic_secret = SecretBytes(b"")
 
     def set_reneg_sec(self, seconds: float) -> None:
         """Change how long after a key exchange we begin the next; 0 never."""
@@ -239,7 +248,7 @@ class Connection:
 
     # --- negotiations --------------------------------------------------------------------------
 
-    def _negotiation_for(self, packet: ControlPacket) -> Negotiation | None:
+    def _negotiation_for(self, packet: ControlPacket, now: Instant) -> Negotiation | None:
         """The packet's negotiation; None when it begins the next one."""
         newest = self._must_newest()
         for negotiation in (newest, self._older):
@@ -251,6 +260,9 @@ class Connection:
             and packet.key_id == _next_key_id(newest.plan.key_id)
             and newest.established
         ):
+            soonest = _must(newest.established_at) + RENEGOTIATION_PAUSE
+            if self._settings.is_server and now < soonest:
+                raise PeerError("renegotiation too soon")
             return None
         raise PeerError("no negotiation with this key id")
 
@@ -290,6 +302,9 @@ class Connection:
             return [events.NegotiationFailed(key_id, negotiation.failure, fatal)]
         happened: list[Event] = []
         if negotiation.established and told not in (State.EXCHANGED, State.ACKNOWLEDGED):
+            if key_id == 0:
+                secret = negotiation.tls.export(EKM_DYNAMIC_TLS_CRYPT_LABEL, KEY_BLOCK_SIZE)
+                self._dynamic_secret = SecretBytes(secret)
             happened += [self._hello(negotiation), events.Exchanged(key_id)]
         if negotiation.state is State.ACKNOWLEDGED:
             happened.append(events.Acknowledged(key_id))

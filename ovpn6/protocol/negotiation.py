@@ -146,11 +146,8 @@ class Negotiation:
             raise PeerError("hard reset with a message id")
         self._receive.accept(message_id, payload)
         self._acks.add(message_id)
-        for in_order, data in self._receive.take():
-            if in_order == 0:
-                self._read_reset(data)
-            else:
-                self._arrived += data
+        if self.state is State.RESETTING:
+            self._take_in_order(below=1)
         self._pump(now)
 
     def write(self, text: str, now: Instant) -> None:
@@ -215,12 +212,23 @@ class Negotiation:
             self.fail(str(error), now)
 
     def _pump(self, now: Instant) -> None:
-        if self.state in (State.RESETTING, State.FAILED):
+        if self.state is State.RESETTING:
+            return
+        self._take_in_order()
+        if self.state is State.FAILED:
+            self._arrived = b""  # nobody reads it, and the peer may send for an hour
             return
         self._unless_failed(lambda: self._converse(now), now)
         self._unsent += self.tls.outgoing()
         self._fill_window(now)
         self._settle(now)
+
+    def _take_in_order(self, below: int | None = None) -> None:
+        for message_id, data in self._receive.take(below):
+            if message_id == 0:
+                self._read_reset(data)
+            else:
+                self._arrived += data
 
     def _settle(self, now: Instant) -> None:
         if self._send.empty and not self._unsent and not self._queued:

@@ -100,7 +100,7 @@ def decode_control(header: bytes, body: bytes) -> ControlPacket:
         raise PeerError("control packet without ack count")
     count = body[0]
     if count > MAX_ACKS_PARSED:
-        raise PeerError(f"{count} acks in one packet")
+        raise PeerError("more than eight acks in one packet")
     offset = 1 + 4 * count
     remote: SessionId | None = None
     if count:

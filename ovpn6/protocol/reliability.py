@@ -107,14 +107,15 @@ class ReceiveWindow:
         Raises ``PeerError`` for an id past the window.
         """
         if message_id >= self._next_id + RECEIVE_WINDOW:
-            raise PeerError(f"message id {message_id} is past the window")
+            raise PeerError("message id past the window")
         if message_id >= self._next_id:
             self._early.setdefault(message_id, payload)
 
-    def take(self) -> list[tuple[MessageId, bytes]]:
-        """Take what is in order now."""
+    def take(self, below: int | None = None) -> list[tuple[MessageId, bytes]]:
+        """Take what is in order now, with ``below`` only smaller ids. What is not taken keeps the
+        window where it is, and so bounds what a peer can have us hold."""
         ready: list[tuple[MessageId, bytes]] = []
-        while self._next_id in self._early:
+        while self._next_id in self._early and (below is None or self._next_id < below):
             ready.append((MessageId(self._next_id), self._early.pop(self._next_id)))
             self._next_id += 1
         return ready

@@ -49,6 +49,10 @@ class Session:
         """The packet in a datagram of this session. Raises ``PeerError`` for any other."""
         if not datagram:
             raise PeerError("empty datagram")
+        if self.remote is not None and datagram[1:HEADER_SIZE] != self.remote:
+            # Before unwrapping: a key that clients share, or an old packet of another connection,
+            # must not move this one's replay state.
+            raise PeerError("packet of another session")
         opcode, key_id = decode_first_byte(datagram[0])
         if opcode in CARRY_CLIENT_KEY:
             datagram, _ = split_client_key(datagram)
@@ -98,8 +102,6 @@ class Session:
     def _check(self, packet: ControlPacket) -> None:
         if packet.acks and packet.remote_session_id != self.local:
             raise PeerError("acknowledgement for another session")
-        if self.remote is None:
-            if packet.opcode is not Opcode.CONTROL_HARD_RESET_SERVER_V2 or not packet.acks:
-                raise PeerError("not an answer to our reset")
-        elif packet.session_id != self.remote:
-            raise PeerError("packet of another session")
+        answers = packet.opcode is Opcode.CONTROL_HARD_RESET_SERVER_V2 and packet.acks
+        if self.remote is None and not answers:
+            raise PeerError("not an answer to our reset")

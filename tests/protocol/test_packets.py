@@ -68,7 +68,7 @@ def test_acks_are_four_bytes_and_the_remote_session_id_follows_them() -> None:
 
 def test_nine_acks_are_refused() -> None:
     header = bytes([encode_first_byte(Opcode.ACK_V1, KeyId(0))]) + bytes(8)
-    with pytest.raises(PeerError, match="9 acks"):
+    with pytest.raises(PeerError, match="more than eight acks"):
         decode_control(header, b"\x09" + bytes(9 * 4 + 8))
 
 
