@@ -129,7 +129,8 @@ class PeerTable:
         self._index(peer)
 
     def move(self, peer: ServerPeer, path: Path) -> None:
-        """The peer is reached by another path now."""
+        """The peer is reached by another path now. Session ids are the clients' choice: one that
+        has the same there loses its place, and ends by its deadline."""
         self._unindex(peer)
         peer.path = path
         self._index(peer)
@@ -145,7 +146,9 @@ class PeerTable:
 
     def _unindex(self, peer: ServerPeer) -> None:
         where = (peer.path.link, peer.path.remote)
-        sessions = self._by_path[where]
+        sessions = self._by_path.get(where, {})
+        if sessions.get(peer.remote_session) is not peer:
+            return
         del sessions[peer.remote_session]
         if not sessions:
             del self._by_path[where]
@@ -229,14 +232,23 @@ class ServerCore:
 
     def stranger(self, reason: str, about: str, now: Instant) -> None:
         """Count what a stranger did; log it when that reason was not logged for a while."""
+        reason = reason[:_LONGEST_REASON]
         self.count(reason)
         last = self._last_log.get(reason)
         if last is not None and now < last + STRANGER_LOG_SECONDS:
             return
         if last is None and len(self._last_log) >= _MOST_REASONS:
-            return
+            self._forget_logged(now)
+            if len(self._last_log) >= _MOST_REASONS:
+                return
         self._last_log[reason] = now
         self.emit(Log(Level.INFO, f"dropped: {reason} ({self.counts[reason]} so far)", about))
+
+    def _forget_logged(self, now: Instant) -> None:
+        """Reasons of a while ago make room for new ones."""
+        self._last_log = {
+            reason: at for reason, at in self._last_log.items() if now < at + STRANGER_LOG_SECONDS
+        }
 
     def start(self, job: Job) -> JobId:
         """A new job; the caller emits its action."""
@@ -290,4 +302,5 @@ class ServerCore:
 
 
 _MOST_REASONS = 200
-"""Bounds what reasons with a stranger's words in them could make us remember."""
+_LONGEST_REASON = 300
+"""Bound what reasons with a stranger's words in them could make us remember."""

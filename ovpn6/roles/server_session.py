@@ -65,6 +65,6 @@ def _message(core: ServerCore, peer: ServerPeer, text: str, now: Instant) -> Non
         case messages.Exit():
             server_leave.farewell(core, peer, now, "the client said goodbye")
         case messages.CrResponse():
-            core.log(Level.WARNING, "answer to a challenge, but nothing here asks any", peer)
+            core.stranger("answer to a challenge, but nothing here asks any", peer.about, now)
         case _:
             core.stranger("control message that a server does not take", peer.about, now)

@@ -67,6 +67,7 @@ from ovpn6.model.names import (
     KeySlot,
     LinkId,
     PeerId,
+    SessionId,
     Signal,
     Transport,
 )
@@ -74,7 +75,12 @@ from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing, Keepalive, PeerSpec, ScriptCall, ScriptResult
 from ovpn6.protocol import events
 from ovpn6.protocol.acceptor import Acceptor, ServerWrapping
-from ovpn6.protocol.connection import Connection, ConnectionSettings, Credentials
+from ovpn6.protocol.connection import (
+    RENEGOTIATION_PAUSE,
+    Connection,
+    ConnectionSettings,
+    Credentials,
+)
 from ovpn6.protocol.wrapping import ClientWrapping, PlainWrapper
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.server import ServerRole
@@ -380,7 +386,12 @@ class SiteClient:
         self.events: list[events.Event] = []
         self.credentials = credentials
         peer_info = PEER_INFO_26 if info is None else info
-        entropy = entropy_of(100 + number)
+        self.session_id: SessionId | None = None
+        random = entropy_of(100 + number)
+
+        def entropy(size: int) -> bytes:
+            return self.session_id if size == 8 and self.session_id else random(size)
+
         self.connection = Connection(
             ConnectionSettings(
                 is_server=False,
@@ -396,6 +407,10 @@ class SiteClient:
             entropy,
         )
 
+    def choose_session_id(self, session_id: SessionId) -> None:
+        """Take this one in place of a random one."""
+        self.session_id = session_id
+
     def begin(self) -> None:
         """Connect, as far as it goes without time passing."""
         self.take(self.connection.initiate(self.site.now, self.credentials))
@@ -407,6 +422,8 @@ class SiteClient:
         self.take(self.connection.send_message(text, self.site.now))
 
     def renegotiate(self) -> None:
+        """Begin new keys, not sooner than a server lets us."""
+        self.site.pass_time(RENEGOTIATION_PAUSE)
         self.take(self.connection.renegotiate(self.site.now))
 
     def take(self, happened: list[events.Event]) -> None:
