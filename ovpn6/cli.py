@@ -6,6 +6,7 @@ Heavy parts are imported by the command that needs them, so that ``--help`` is q
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 
@@ -63,6 +64,8 @@ def _options_errors(errors: Sequence[ConfigError]) -> None:
 
 
 def _run(words: list[str]) -> int:
+    # Imports make no garbage to look for; the daemon turns this on again when it has started.
+    gc.disable()
     from ovpn6.config.load import load_config
     from ovpn6.daemon.service import run_daemon
 

@@ -7,7 +7,9 @@ Order of events and exit codes are OpenVPN's (``openvpn.c``, ``init.c``): 0 afte
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import resource
 import sys
 import time
 import traceback
@@ -38,6 +40,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 AUTH_FAILURE = "auth-failure"
 """How the reason of a restart begins that needs other credentials."""
+DESCRIPTORS = 65_536
+"""How many descriptors we want to be allowed."""
 RESTART_PAUSE = 1.0
 """Seconds before a life that follows one shorter than this."""
 
@@ -94,6 +98,7 @@ class _Service:
             write_pid(settings.writepid)
         if settings.nice:
             _set_priority(settings.nice)
+        _raise_descriptor_limit()
         return asyncio.run(self._lives(materials))
 
     async def _lives(self, materials: Materials) -> int:
@@ -244,6 +249,15 @@ def _change_directory(settings: ProcessConfig) -> None:
         os.chdir(directory)
     except OSError as error:
         raise ConfigError(f"cd: {directory}: {error.strerror}") from None
+
+
+def _raise_descriptor_limit() -> None:
+    """Strangers' TCP connections must not use up what scripts and clients need; the usual soft
+    limit of 1024 is for programs that call select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _set_priority(nice: int) -> None:
