@@ -41,6 +41,7 @@ class Keepalive:
                 continue
             if peer.live_since is None:
                 begin(peer, now)
+            peer.moves = 0
             self._keys(peer, now)
             self._silence(peer, now)
             self._idleness(peer, now)

@@ -60,6 +60,7 @@ class Peer:
         "live_since",
         "moved_at",
         "moved_octets",
+        "moves",
         "receive",
         "received",
         "replayed",
@@ -87,6 +88,8 @@ class Peer:
         self.live_since: Instant | None = None
         self.sent_at = self.heard_at = self.moved_at = Instant(0.0)
         self.sent_packets = self.heard_packets = self.moved_octets = 0
+        self.moves = 0
+        """Times that it came another way since the keepalive last looked."""
         self.reported: set[type] = set()
         """Reports that are not repeated until something changes."""
 

@@ -39,6 +39,9 @@ from ovpn6.protocol.packets import Opcode
 TUNNEL_BUDGET = 64
 """Packets taken from the tunnel in one go; also the longest train."""
 READ_SIZE = 65_535
+MOST_MOVES = 8
+"""Changes of path that one peer may cause between two looks of the keepalive (a second): each is
+told to the role, and a client that sends from two sockets in turn could tell it without end."""
 DATA_V2 = int(Opcode.DATA_V2)
 GONE = frozenset({errno.EBADFD, errno.ENODEV, errno.EBADF, errno.ENXIO})
 """What reading or writing says when the device was deleted underneath us."""
@@ -234,6 +237,10 @@ class Worker:
             count(self._counts, "data from another address")
             return False
         owner = self._peers.holder(link, source)
+        peer.moves += 1
+        if peer.moves > MOST_MOVES:
+            count(self._counts, "data moves too often")
+            return owner is None
         if owner is not None:
             self._report(FloatConflict(peer.peer, link.path(source), owner.peer))
             count(self._counts, "data float conflict")

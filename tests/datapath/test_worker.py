@@ -11,8 +11,9 @@ import pytest
 from ovpn6.datapath.core import DatapathCore
 from ovpn6.datapath.links import Link
 from ovpn6.datapath.memory import CAPABILITIES, MemoryDatapath, MemoryLink, MemoryNetwork
-from ovpn6.datapath.worker import TUNNEL_BUDGET
+from ovpn6.datapath.worker import MOST_MOVES, TUNNEL_BUDGET
 from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.flow import Input, PeerFloated
 from ovpn6.model.names import KeySlot, LinkId, PeerId, Transport
 from ovpn6.model.specs import PeerSpec
 from ovpn6.protocol.data_channel import ReplayWindow, SendKey
@@ -28,12 +29,14 @@ class FaultyDevice(DatapathCore):
         self.network = MemoryNetwork()
         self.error = error
         self.reads = 0
+        self.writes = 0
         self.lost: list[int | None] = []
+        self.reports: list[Input] = []
         owner = MemoryDatapath(lambda report: None, self.network, HERE.address, lambda: LinkId(9))
         self.link = MemoryLink(owner, LinkId(1), Transport.UDP, HERE, None)
         super().__init__(
             CAPABILITIES,
-            lambda report: None,
+            self.reports.append,
             lambda: 0.0,
             ReplayWindow,
             self._device_lost,
@@ -45,8 +48,8 @@ class FaultyDevice(DatapathCore):
         self.add_peer(PeerSpec(PeerId(5), 5, Path(LinkId(1), THERE), (ip_network("::/0"),)))
         self.install_key(PeerId(5), KeySlot.PRIMARY, key_pair(0))
 
-    def arrive(self, datagram: bytes) -> None:
-        self._worker.received(self.link, (datagram,), THERE)
+    def arrive(self, datagram: bytes, source: Endpoint = THERE) -> None:
+        self._worker.received(self.link, (datagram,), source)
 
     def _device_lost(self, error: OSError) -> None:
         self.lost.append(error.errno)
@@ -62,6 +65,7 @@ class FaultyDevice(DatapathCore):
         return ip_packet("2001:db8::1", "2001:db8::5")
 
     def _write(self, descriptor: int, packet: bytes) -> int:
+        self.writes += 1
         raise OSError(self.error, "injected")
 
 
@@ -94,3 +98,16 @@ def test_a_tunnel_that_is_never_empty_does_not_hold_the_loop() -> None:
     device.readable()
     assert device.reads == TUNNEL_BUDGET
     assert device.counters(PeerId(5)).packets_out == TUNNEL_BUDGET
+
+
+def test_a_peer_that_keeps_moving_is_told_of_a_few_times_and_loses_nothing() -> None:
+    device = FaultyDevice()
+    seal = SendKey(key_pair(1), 5).seal
+    for number in range(200):
+        device.arrive(
+            seal(ip_packet("2001:db8::5", "2001:db8::1")), Endpoint(THERE.address, 1 + number % 2)
+        )
+    moves = [report for report in device.reports if isinstance(report, PeerFloated)]
+    assert len(moves) == MOST_MOVES
+    assert device.drops().counts["data moves too often"] > 0
+    assert device.writes == 200
