@@ -101,13 +101,18 @@ class Executor:
         }
 
     def execute(self, actions: Iterable[Action]) -> Finish | None:
-        """Carry the actions out; what follows a ``Finish`` is not done."""
+        """Carry the actions out; what follows a ``Finish`` is not done.
+
+        Raises ``HostError`` when privileges could not be dropped.
+        """
         for action in actions:
             if isinstance(action, Finish):
                 return action
             try:
                 self._table[type(action)](action)
             except HostError as error:
+                if isinstance(action, Announce):
+                    raise  # root could not be given up: the process must not go on with it
                 self._shell.logger.log(Level.DEBUG, f"{type(action).__name__} failed: {error}")
                 self._shell.inbox.put(ActionFailed(action, error))
         return None

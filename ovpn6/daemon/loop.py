@@ -11,7 +11,22 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ovpn6.daemon.inbox import Inbox
-from ovpn6.model.flow import Action, ControlReceived, Finish, Input, Tick
+from ovpn6.model.flow import (
+    Action,
+    ControlReceived,
+    Finish,
+    FloatConflict,
+    Input,
+    KeyConfirmed,
+    KeyWornOut,
+    LinkAccepted,
+    LinkClosed,
+    PeerExited,
+    PeerExpired,
+    PeerFloated,
+    PeerInactive,
+    Tick,
+)
 from ovpn6.model.names import Instant
 from ovpn6.roles.interface import Role
 
@@ -19,6 +34,21 @@ BATCH = 64
 """Inputs taken before sockets and timers get their turn."""
 STUCK_PAUSE = 0.01
 """Seconds to wait when a tick did not move the deadline."""
+
+
+OF_REMOTE_ENDS = (
+    ControlReceived,
+    FloatConflict,
+    KeyConfirmed,
+    KeyWornOut,
+    LinkAccepted,
+    LinkClosed,
+    PeerExited,
+    PeerExpired,
+    PeerFloated,
+    PeerInactive,
+)
+"""Inputs that remote ends cause: a bug that one of them finds must not end the daemon."""
 
 
 class Executes(Protocol):
@@ -81,19 +111,32 @@ class RoleLoop:
 
     def _step(self, happened: Input) -> Finish | None:
         now = Instant(self._clock())
-        if not isinstance(happened, ControlReceived):
+        if not isinstance(happened, OF_REMOTE_ENDS):
             return self._executor.execute(self._role.step(happened, now))
-        self.serving = str(happened.path)
+        self.serving = _who(happened)
         try:
             actions = self._role.step(happened, now)
         except Exception as error:  # A remote end must not be able to end the daemon.
             where = traceback.extract_tb(error.__traceback__)[-1]
             self._complain(
                 f"BUG: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
-                "the packet was dropped",
+                f"{type(happened).__name__} was dropped",
                 self.serving,
             )
             return None
         finally:
             self.serving = ""
         return self._executor.execute(actions)
+
+
+def _who(happened: Input) -> str:
+    """Whom an input is about, for log lines."""
+    match happened:
+        case ControlReceived() | PeerFloated() | FloatConflict():
+            return str(happened.path)
+        case LinkAccepted():
+            return str(happened.remote)
+        case LinkClosed():
+            return f"link {happened.link}"
+        case _:
+            return f"peer {getattr(happened, 'peer', '?')}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_interface, ip_network
 from itertools import count
 from pathlib import Path as FilePath
+
+import pytest
 
 from ovpn6.daemon.executor import Executor, Shell
 from ovpn6.daemon.inbox import Inbox
@@ -18,6 +21,7 @@ from ovpn6.daemon.scripts import ScriptRunner
 from ovpn6.datapath.memory import MemoryDatapath, MemoryNetwork
 from ovpn6.model import flow
 from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.errors import HostError
 from ovpn6.model.names import Family, JobId, KeyId, KeySlot, Level, LinkId, PeerId, Transport
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import (
@@ -49,6 +53,7 @@ class Rig:
     host: MemoryHost
     lines: list[str]
     announced: list[str]
+    announce_fails: bool = False
 
     def do(self, *actions: flow.Action) -> flow.Finish | None:
         return self.executor.execute(actions)
@@ -67,6 +72,7 @@ def make_rig(tmp: FilePath) -> Rig:
     logger = Logger(target, LogOptions(verb=3, timestamps=False))
     links = count(1000)
     executors: list[Executor] = []
+    rigs: list[Rig] = []
     datapath = MemoryDatapath(
         lambda happened: executors[0].report(happened),
         MemoryNetwork(),
@@ -79,6 +85,12 @@ def make_rig(tmp: FilePath) -> Rig:
     scripts = ScriptRunner(inbox.put, logger.log, security=2, tmp_dir=tmp)
     ccd = tmp / "ccd"
     ccd.mkdir()
+
+    def announce() -> None:
+        if rigs[0].announce_fails:
+            raise HostError("user/group", "Operation not permitted", errno.EPERM)
+        announced.append("up")
+
     executors.append(
         Executor(
             Shell(
@@ -87,13 +99,14 @@ def make_rig(tmp: FilePath) -> Rig:
                 scripts=scripts,
                 logger=logger,
                 inbox=inbox,
-                announce=lambda: announced.append("up"),
+                announce=announce,
                 client_config_dir=lambda order: read_client_config(ccd, order),
                 pool_file=PoolFile(tmp / "pool"),
             )
         )
     )
-    return Rig(executors[0], inbox, datapath, host, target.lines, announced)
+    rigs.append(Rig(executors[0], inbox, datapath, host, target.lines, announced))
+    return rigs[0]
 
 
 def play(tmp: FilePath, body: Callable[[Rig], Awaitable[None]]) -> None:
@@ -255,5 +268,14 @@ def test_closing_leaves_no_peer_and_no_link(tmp_path: FilePath) -> None:
         await rig.executor.close()
         rig.do(LISTEN, flow.AddPeer(peer_spec()))
         assert isinstance(await rig.next(), flow.LinkOpened)
+
+    play(tmp_path, body)
+
+
+def test_root_that_cannot_be_given_up_ends_the_process(tmp_path: FilePath) -> None:
+    async def body(rig: Rig) -> None:
+        rig.announce_fails = True
+        with pytest.raises(HostError, match="user/group"):
+            rig.do(flow.Announce())
 
     play(tmp_path, body)

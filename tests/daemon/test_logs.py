@@ -157,3 +157,10 @@ def test_library_warnings_end_up_in_the_same_log() -> None:
     bridge_logging(target.logger(verb=3, timestamps=False))
     logging.getLogger("ovpn6.datapath").warning("%d replays", 3)
     assert target.lines == ["3 replays"]
+
+
+def test_a_long_text_of_a_peer_costs_mute_linear_time() -> None:
+    target = Lines()
+    logger = Logger(target, LogOptions(verb=3, mute=1, timestamps=False))
+    logger.log(Level.INFO, "a" * 1_000_000)
+    assert len(target.lines) == 1

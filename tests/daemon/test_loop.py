@@ -15,14 +15,19 @@ from ovpn6.model.flow import (
     Action,
     ControlReceived,
     Finish,
+    FloatConflict,
     Input,
+    LinkAccepted,
+    LinkClosed,
     Log,
     Outcome,
+    PeerExited,
+    PeerFloated,
     SignalReceived,
     Started,
     Tick,
 )
-from ovpn6.model.names import Instant, Level, LinkId, Signal
+from ovpn6.model.names import Instant, Level, LinkId, PeerId, Signal
 from ovpn6.model.status import RoleStatus
 
 PATH = Path(LinkId(1), Endpoint(IPv6Address("2001:db8::9"), 40_000))
@@ -129,17 +134,30 @@ def test_a_deadline_in_the_future_is_waited_for() -> None:
     assert moments[1] - moments[0] >= 0.05
 
 
-def test_a_packet_that_breaks_the_role_is_dropped_and_complained_about() -> None:
-    def answer(happened: Input) -> list[Action]:
-        if isinstance(happened, ControlReceived):
+@pytest.mark.parametrize(
+    ("happened", "about"),
+    [
+        (PACKET, "[2001:db8::9]:40000"),
+        (PeerFloated(PeerId(7), PATH), "[2001:db8::9]:40000"),
+        (FloatConflict(PeerId(7), PATH, PeerId(8)), "[2001:db8::9]:40000"),
+        (LinkAccepted(LinkId(1), LinkId(9), PATH.remote), "[2001:db8::9]:40000"),
+        (LinkClosed(LinkId(9), "reset"), "link 9"),
+        (PeerExited(PeerId(7)), "peer 7"),
+    ],
+)
+def test_what_a_remote_end_causes_may_break_the_role_but_not_the_daemon(
+    happened: Input, about: str
+) -> None:
+    def answer(taken: Input) -> list[Action]:
+        if taken == happened:
             raise IndexError("out of range")
-        return end_on_signal(happened)
+        return end_on_signal(taken)
 
     finish, _, complaints = play(
-        ScriptedRole(answer), Started("tun0"), PACKET, SignalReceived(Signal.TERM)
+        ScriptedRole(answer), Started("tun0"), happened, SignalReceived(Signal.TERM)
     )
     assert finish == END
-    assert complaints[0].startswith("[2001:db8::9]:40000 BUG: IndexError: out of range")
+    assert complaints[0].startswith(f"{about} BUG: IndexError: out of range")
 
 
 def test_any_other_broken_step_ends_the_daemon() -> None:
