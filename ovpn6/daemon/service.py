@@ -185,7 +185,14 @@ class _Service:
             self._process.logger.redirect(open_target(settings, background=True))
 
     def _well_begun(self) -> None:
-        """A client may look for its server for ever: the parent of a daemon goes now."""
+        """A client may look for its server for ever: the parent of a daemon goes now.
+
+        What the first start made stays for good: the collector need not look at it again, which
+        would stop everything for 20 ms now and then.
+        """
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         if self._config.client is not None:
             self._release()
 
