@@ -1,0 +1,119 @@
+"""The command ``vm``: build a root, boot a kernel on it, run a command there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from vm import boot, cache, root
+from vm.build import build
+from vm.errors import VmError
+from vm.kernels import NEWEST, kernel
+
+_FAILED = 122
+"""The exit code when the rig could not do its part."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a subcommand; returns an exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except VmError as error:
+        print(f"vm: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace) -> int:
+    made = build()
+    chosen = kernel(made, options.kernel)
+    results = Path(options.results).absolute() if options.results else cache.new_run_directory()
+    results.mkdir(parents=True, exist_ok=True)
+    for old in ("rc", "out", "dmesg", "console"):
+        (results / old).unlink(missing_ok=True)
+    print(f"vm: booting {chosen.release}; results in {results}", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    outcome = boot.run(
+        made,
+        chosen,
+        options.command,
+        results,
+        limit=options.limit,
+        memory_mib=options.memory,
+    )
+    took = time.monotonic() - started
+    if outcome.reason:
+        print(f"vm: {outcome.reason}", file=sys.stderr)
+    print(f"vm: exit code {outcome.exit_code} after {took:.1f} s", file=sys.stderr)
+    return outcome.exit_code
+
+
+def _build(options: argparse.Namespace) -> int:
+    made = build()
+    for name in options.kernel or [NEWEST]:
+        print(f"{made} with {kernel(made, name).release}")
+    return 0
+
+
+def _chroot(options: argparse.Namespace) -> int:
+    command = root.command_prefix(build())
+    os.execvp(command[0], [*command, *options.command])
+
+
+def _clean(_: argparse.Namespace) -> int:
+    if cache.CACHE.exists():
+        cache.remove_other_roots(None)
+        kept = [str(path) for path in cache.CACHE.glob("root-*/")]
+        if kept:
+            raise VmError(f"in use: {', '.join(kept)}")
+        subprocess.run(["rm", "-rf", "--", str(cache.CACHE)], check=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vm", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="boot a kernel, run a command in the checkout there")
+    run.add_argument(
+        "--kernel", default=NEWEST, help=f"like 7.3, 6.12, 6.1, or {NEWEST} with ovpn (default)"
+    )
+    run.add_argument("--limit", type=float, default=900, help="seconds for the command (900)")
+    run.add_argument("--memory", type=int, default=2048, help="MiB of the guest (2048)")
+    run.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
+    run.add_argument("command", nargs="+", metavar="-- COMMAND")
+    run.set_defaults(run=_run)
+
+    made = commands.add_parser("build", help="make the root and fetch kernels, if not there")
+    made.add_argument("--kernel", action="append", help="as for run; may be repeated")
+    made.set_defaults(run=_build)
+
+    inside = commands.add_parser("chroot", help="run a command of the root on this machine")
+    inside.add_argument("command", nargs="+", metavar="-- COMMAND")
+    inside.set_defaults(run=_chroot)
+
+    clean = commands.add_parser("clean", help="remove everything that was made or fetched")
+    clean.set_defaults(run=_clean)
+    return parser
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # What runs is ended on the way out.
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main(sys.argv[1:]))
