@@ -256,5 +256,7 @@ class _Mute:
 
 def _one_line(text: str) -> str:
     """Control characters shown as ``?``; cut at a sane length."""
-    clean = "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
+    clean = text
+    if not text.isprintable():
+        clean = "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
     return clean if len(clean) <= MAX_LINE else f"{clean[:MAX_LINE]}..."

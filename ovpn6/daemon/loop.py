@@ -78,8 +78,12 @@ class RoleLoop:
         self._inbox = inbox
         self._clock = clock
         self._complain = complain
-        self.serving = ""
+        self._handled: Input | None = None
+
+    @property
+    def serving(self) -> str:
         """Where the input being handled came from, for log lines; "" for ourselves."""
+        return _who(self._handled) if self._handled is not None else ""
 
     async def run(self) -> Finish:
         """Return when the role is done. The first input must wait in the inbox."""
@@ -113,7 +117,7 @@ class RoleLoop:
         now = Instant(self._clock())
         if not isinstance(happened, OF_REMOTE_ENDS):
             return self._executor.execute(self._role.step(happened, now))
-        self.serving = _who(happened)
+        self._handled = happened
         try:
             actions = self._role.step(happened, now)
         except Exception as error:  # A remote end must not be able to end the daemon.
@@ -125,7 +129,7 @@ class RoleLoop:
             )
             return None
         finally:
-            self.serving = ""
+            self._handled = None
         return self._executor.execute(actions)
 
 

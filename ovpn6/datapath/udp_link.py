@@ -48,6 +48,7 @@ class UdpLink:
     def __init__(self, link: LinkId, sock: socket.socket, deliver: Deliver, counts: Counts) -> None:
         self.link = link
         self.sock = sock
+        self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
         with contextlib.suppress(OSError):
@@ -101,7 +102,7 @@ class UdpLink:
 
     def source(self, path: Path) -> Source:
         """The address tuple of the path's remote end."""
-        return to_sockaddr(path.remote, self.sock.family)
+        return to_sockaddr(path.remote, self._family)
 
     def path(self, source: Source) -> Path:
         """The inverse of :meth:`source`."""
@@ -144,7 +145,7 @@ class MultihomeUdpLink(UdpLink):
 
     def source(self, path: Path) -> Source:
         """Address tuple and local address."""
-        return to_sockaddr(path.remote, self.sock.family), path.local
+        return to_sockaddr(path.remote, self._family), path.local
 
     def path(self, source: Source) -> Path:
         """The inverse of :meth:`source`."""
@@ -163,7 +164,7 @@ class MultihomeUdpLink(UdpLink):
         if local is None:
             return address, ()
         scope = address[3] if len(address) == 4 else 0
-        return address, (source_ancillary(local, self.sock.family, scope),)
+        return address, (source_ancillary(local, self._family, scope),)
 
 
 def train_end(datagrams: Sequence[bytes], start: int, size: int) -> int:
