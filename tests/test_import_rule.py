@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "ovpn6"
 
-EVERYTHING_BELOW = ("config", "datapath", "model", "mtu", "netconf", "protocol", "roles")
+EVERYTHING_BELOW = (
+    *("config", "datapath", "model", "mtu", "netconf", "netlink", "protocol", "roles"),
+)
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "model": (),
@@ -18,8 +20,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "protocol": ("model",),
     "mtu": ("model",),
     "roles": ("config", "model", "mtu", "protocol"),
-    "datapath": ("model", "protocol"),
-    "netconf": ("model",),
+    "datapath": ("model", "netlink", "protocol"),
+    "netconf": ("model", "netlink"),
+    "netlink": ("model",),
     "daemon": EVERYTHING_BELOW,
     "lab": ("model",),
     "pki": ("model", "protocol.static_key", "protocol.tls_crypt_v2"),

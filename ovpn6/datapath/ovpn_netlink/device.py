@@ -1,0 +1,130 @@
+"""Typed requests to one ``ovpn`` device. Errors are ``HostError`` with the kernel's own text."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ovpn6.datapath.ovpn_netlink.family import Family
+from ovpn6.datapath.ovpn_netlink.messages import VERSION, Command, ovpnmsg
+from ovpn6.datapath.ovpn_netlink.records import (
+    Attributes,
+    KeyState,
+    PeerOrder,
+    PeerState,
+    decode_key,
+    decode_peer,
+    encode_key,
+    encode_peer,
+    name_key,
+)
+from ovpn6.model.errors import HostError
+from ovpn6.model.names import KeySlot, PeerId
+from ovpn6.model.specs import KeyMaterial
+from ovpn6.netlink.conversation import DUMP, Conversation
+
+
+class OvpnDevice:
+    """Peers and keys of one device.
+
+    ``conversation`` is generic netlink in the device's network namespace, ``index`` the device's
+    number there. The descriptor of a new peer's socket is looked up in our own process, whatever
+    namespace the socket is of; the peer goes when that socket is closed.
+    """
+
+    def __init__(self, conversation: Conversation, family: Family, index: int) -> None:
+        self._conversation = conversation
+        self._family = family
+        self.index = index
+
+    def new_peer(self, order: PeerOrder, socket: int) -> None:
+        """EEXIST: the id is taken; EADDRINUSE: another peer has the address in the tunnel."""
+        attributes = encode_peer(order, socket)
+        self._request(f"add peer {order.peer}", Command.PEER_NEW, {"OVPN_A_PEER": attributes})
+
+    def set_peer(self, order: PeerOrder) -> None:
+        """Change what the order names. ENOENT: no such peer."""
+        attributes = encode_peer(order)
+        self._request(f"change peer {order.peer}", Command.PEER_SET, {"OVPN_A_PEER": attributes})
+
+    def peer(self, peer: PeerId) -> PeerState | None:
+        """None when there is no such peer."""
+        nest = encode_peer(PeerOrder(peer))
+        try:
+            answers = self._request(f"read peer {peer}", Command.PEER_GET, {"OVPN_A_PEER": nest})
+        except HostError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return decode_peer(answers[0])
+
+    def peers(self) -> list[PeerState]:
+        """All of them: one dump."""
+        answers = self._request("read peers", Command.PEER_GET, {}, DUMP)
+        return [decode_peer(answer) for answer in answers]
+
+    def delete_peer(self, peer: PeerId) -> None:
+        """Nothing happens when there is no such peer."""
+        with _forgiving():
+            nest = encode_peer(PeerOrder(peer))
+            self._request(f"remove peer {peer}", Command.PEER_DEL, {"OVPN_A_PEER": nest})
+
+    def new_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
+        """Over what is in the slot; packet ids begin at 1."""
+        nest = encode_key(peer, slot, key)
+        self._request(
+            f"install key {key.key_id} of peer {peer}", Command.KEY_NEW, {"OVPN_A_KEYCONF": nest}
+        )
+
+    def key(self, peer: PeerId, slot: KeySlot) -> KeyState | None:
+        """None when the slot is empty, or there is no such peer."""
+        nest = name_key(peer, slot)
+        try:
+            answers = self._request(
+                f"read a key of peer {peer}", Command.KEY_GET, {"OVPN_A_KEYCONF": nest}
+            )
+        except HostError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return decode_key(answers[0])
+
+    def swap_keys(self, peer: PeerId) -> None:
+        """PRIMARY and SECONDARY change places."""
+        nest = name_key(peer)
+        self._request(f"swap the keys of peer {peer}", Command.KEY_SWAP, {"OVPN_A_KEYCONF": nest})
+
+    def delete_key(self, peer: PeerId, slot: KeySlot) -> None:
+        """Nothing happens when the slot is empty."""
+        with _forgiving():
+            nest = name_key(peer, slot)
+            self._request(f"remove a key of peer {peer}", Command.KEY_DEL, {"OVPN_A_KEYCONF": nest})
+
+    def close(self) -> None:
+        """End the conversation; the device stays."""
+        self._conversation.close()
+
+    def _request(
+        self, operation: str, command: Command, attributes: Attributes, flags: int = 0
+    ) -> list[Any]:
+        # The order matters for nothing, but a dump must hold the index alone.
+        return self._conversation.request(
+            operation,
+            self._family.number,
+            ovpnmsg,
+            {"cmd": int(command), "version": VERSION},
+            {"OVPN_A_IFINDEX": self.index, **attributes},
+            flags,
+        )
+
+
+@contextmanager
+def _forgiving() -> Iterator[None]:
+    """What is gone already needs no removing."""
+    try:
+        yield
+    except HostError as error:
+        if error.errno != errno.ENOENT:
+            raise
