@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 INTERVAL = 3
 """Seconds."""
-RENEGOTIATIONS = 4
+RENEGOTIATIONS = 3
 LIMIT = 40.0
 
 
