@@ -6,9 +6,11 @@ BIN     := $(VENV)/bin
 # The distribution's own Python first: another one in PATH may lack the venv module.
 PYTHON  := $(firstword $(wildcard /usr/bin/python3) python3)
 STAMP   := $(VENV)/.ovpn6-set-up
+# There is no place for caches, and the results are carried out.
+VM_PYTEST := python3 -m pytest -q -p no:cacheprovider --junit-xml=/results/junit.xml
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test test demo clean
+.PHONY: help setup packages check lint types unit netns-test vm-test test demo clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +42,12 @@ netns-test: $(STAMP) ## tunnels in network namespaces, with OpenVPN as the other
 	@test "$$(id -u)" = 0 || { echo "make netns-test needs root: it makes network namespaces" >&2; exit 1; }
 	$(BIN)/pytest -q -n 2 --dist worksteal netns-tests
 
+vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md); needs root
+	@sh .ci/packages vm
+	netns-tests/vm/vm build
+	$(BIN)/pytest -q netns-tests/vm
+	netns-tests/vm/vm run --limit 1500 -- $(VM_PYTEST) netns-tests/vm/guest
+
 test: setup ## everything: set-up, check, netns-test
 	$(MAKE) check
 	$(MAKE) netns-test
@@ -47,6 +55,7 @@ test: setup ## everything: set-up, check, netns-test
 demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; needs root
 	@$(BIN)/python -m ovpn6.lab.demo
 
-clean: ## remove .venv and caches
+clean: ## remove .venv, caches and what virtual machines are made of
+	test ! -e .vm || netns-tests/vm/vm clean
 	rm -rf $(VENV) build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ovpn6 tests netns-tests -name __pycache__ -type d -prune -exec rm -rf {} +
