@@ -32,6 +32,12 @@ NOT_WITH_ROUTE_NOPULL = frozenset(
 MAX_PUSH_OCTETS = 256 * 1024
 """All bundles of one push together; far above 8,192 routes of 30 octets."""
 
+MAX_PUSH_OPTIONS = 10_000
+"""Likewise in number: options of one octet each would keep us busy for a minute."""
+
+MAX_NOTICES = 50
+"""Lines that the options of one push may have us log."""
+
 _SECRET_OPTIONS = ("auth-token",)
 
 
@@ -58,7 +64,8 @@ class PushAssembly:
         """All options once the last bundle is here, else None. Raises ``PushRefused`` when it is
         too much."""
         self._octets += sum(len(option) for option in reply.options)
-        if self._octets > MAX_PUSH_OCTETS:
+        number = len(self._options) + len(reply.options)
+        if self._octets > MAX_PUSH_OCTETS or number > MAX_PUSH_OPTIONS:
             raise PushRefused("the server pushes without end")
         self._options += reply.options
         if reply.continues:
@@ -83,6 +90,14 @@ def pull(options: Iterable[str], client: ClientConfig) -> Pulled:
         else:
             kept.append(text)
     return Pulled(tuple(kept), tuple(notices))
+
+
+def first_notices(notices: tuple[str, ...]) -> tuple[str, ...]:
+    """What is logged of the notices about one push."""
+    left_out = len(notices) - MAX_NOTICES
+    if left_out <= 0:
+        return notices
+    return (*notices[:MAX_NOTICES], f"and {left_out} more like these")
 
 
 def masked(option: str) -> str:

@@ -45,10 +45,19 @@ from ovpn6.roles.client_news import (
     log,
 )
 from ovpn6.roles.client_plan import Means, Tunnel, describe, plan_tunnel
-from ovpn6.roles.client_pull import PushAssembly, PushRefused, masked, pull
+from ovpn6.roles.client_pull import (
+    PushAssembly,
+    PushRefused,
+    first_notices,
+    masked,
+    pull,
+)
 from ovpn6.roles.client_push_wait import PushWait
 from ovpn6.roles.client_settings import connection_settings, spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
+
+ANY_TIME_OPTIONS = ("auth-token",)
+"""Beginnings of the options that a server may push again once the tunnel is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +292,11 @@ class Session:
 
     def _pushed(self, options: tuple[str, ...], now: Instant) -> list[Step]:
         pulled = pull(options, self._client)
-        steps: list[Step] = [log(Level.INFO, notice) for notice in pulled.notices]
-        pushed = parse_push(pulled.options)
+        steps: list[Step] = [log(Level.INFO, notice) for notice in first_notices(pulled.notices)]
+        kept = pulled.options
+        if self.tunnel is not None:
+            kept = tuple(option for option in kept if option.startswith(ANY_TIME_OPTIONS))
+        pushed = parse_push(kept)
         if pushed.auth_token:
             self._wallet.give_token(pushed.auth_token, pushed.auth_token_user)
             self._connection.set_credentials(self._wallet.current)
@@ -314,7 +326,7 @@ class Session:
         key = self._derive(tunnel, self._newest_exchanged)
         return [
             *(log(Level.INFO, line) for line in describe(tunnel)),
-            *(log(Level.WARNING, notice) for notice in tunnel.notices),
+            *(log(Level.WARNING, notice) for notice in first_notices(tunnel.notices)),
             AddPeer(tunnel.peer_spec(self.path)),
             *self._keys.first(key),
             Configured(tunnel),

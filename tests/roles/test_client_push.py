@@ -25,7 +25,14 @@ from ovpn6.model.specs import Framing, Keepalive
 from ovpn6.protocol.messages import PushReply
 from ovpn6.roles.client_env import script_call, tunnel_environment
 from ovpn6.roles.client_plan import Means, Tunnel, describe, plan_tunnel
-from ovpn6.roles.client_pull import MAX_PUSH_OCTETS, PushAssembly, PushRefused, pull
+from ovpn6.roles.client_pull import (
+    MAX_NOTICES,
+    MAX_PUSH_OCTETS,
+    MAX_PUSH_OPTIONS,
+    PushAssembly,
+    PushRefused,
+    pull,
+)
 from tests.roles.client_world import CIPHERS, HOME, PUSH, Server, World, config, credentials
 
 MEANS = Means(CIPHERS, frozenset({Framing.NONE, Framing.STUB}))
@@ -69,6 +76,22 @@ def test_a_push_without_end_is_refused() -> None:
         assert assembly.take(bundle) is None
     with pytest.raises(PushRefused):
         assembly.take(PushReply(("x",), continues=False))
+
+
+def test_a_push_of_very_many_options_is_refused() -> None:
+    assembly = PushAssembly()
+    assert assembly.take(PushReply(("x",) * MAX_PUSH_OPTIONS, continues=True)) is None
+    with pytest.raises(PushRefused):
+        assembly.take(PushReply(("x",), continues=False))
+
+
+def test_a_push_of_nonsense_is_told_of_in_a_few_lines() -> None:
+    nonsense = ",".join(f"nonsense-{number}" for number in range(300))
+    server = Server(HOME, push=(f"{PUSH},{nonsense}",))
+    world = World(None, server).connect()
+    told = [line for line in world.of(flow.Log) if line.text.startswith("'nonsense-")]
+    assert len(told) == MAX_NOTICES
+    assert world.logged("and 250 more like these")
 
 
 OPTIONS = ("route 10.1.0.0 255.255.0.0", "route-ipv6 fd01::/48", "dhcp-option DNS fd00::53")
