@@ -72,13 +72,14 @@ class Charge:
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
 
-    def follow_device(self) -> None:
+    def follow_device(self) -> Link:
         """A device of the same name may have taken the place of the one we knew."""
         link = existing_link(self._tunnel, self.ledger.device)
         if link.index != self.ledger.index:
             now = link_state(link)
             kept = without_device(self.ledger)
             self.ledger = replace(kept, index=link.index, link_before=now, link_ours=now)
+        return link
 
     def set_txqueuelen(self, packets: int) -> None:
         """Of the device."""
@@ -93,15 +94,17 @@ class Charge:
 
     def apply(self, plan: HostPlan) -> None:
         """Make the plan true; what was done of it is undone when it cannot be."""
+        link = self.follow_device()
         with self._journal.exclusive():
-            self._converge(plan, keep_unreachable=False)
+            self._converge(plan, link, keep_unreachable=False)
         self._plan = plan
 
     def refresh(self) -> None:
         """Look the underlay up again; a destination without a way keeps what it has."""
+        link = self.follow_device()
         if self._plan is not None:
             with self._journal.exclusive():
-                self._converge(self._plan, keep_unreachable=True)
+                self._converge(self._plan, link, keep_unreachable=True)
 
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
@@ -116,14 +119,15 @@ class Charge:
 
     # --- one convergence -------------------------------------------------------------------------
 
-    def _converge(self, plan: HostPlan, keep_unreachable: bool) -> None:
+    def _converge(self, plan: HostPlan, link: Link | None, keep_unreachable: bool) -> None:
+        """``link`` is what was seen of the device just now."""
         others = self._journal.others()
         done: list[Change] = []
         occupied: set[KernelRoute] = set()
         try:
             hops = self._hops(plan, keep_unreachable)
             for _ in range(_ROUNDS):
-                observed = self._observe()
+                observed, link = self._observe(link), None
                 wanted = changes(observed, plan, hops)
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
@@ -149,9 +153,9 @@ class Charge:
             raise
         self._told &= occupied
 
-    def _observe(self) -> ObservedState:
+    def _observe(self, link: Link | None = None) -> ObservedState:
         ledger = self.ledger
-        link = existing_link(self._tunnel, ledger.device)
+        link = link or existing_link(self._tunnel, ledger.device)
         present = self._tunnel.addresses(link.index)
         return ObservedState(
             tunnel_namespace=ledger.tunnel_namespace,

@@ -41,14 +41,11 @@ class HostKeeper:
         """Make the plan true."""
         charge = self._opened()
         _check_mtu(plan, charge.ledger.device)
-        charge.follow_device()
         charge.apply(plan)
 
     def refresh_underlay(self) -> None:
         """Move the UNDERLAY routes."""
-        charge = self._opened()
-        charge.follow_device()
-        charge.refresh()
+        self._opened().refresh()
 
     def default_gateways(self) -> Gateways:
         """Also before :meth:`open`."""
