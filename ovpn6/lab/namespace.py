@@ -11,6 +11,7 @@ from typing import Any
 
 from pyroute2 import NetNS
 from pyroute2 import netns as pyroute2_netns
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_TENTATIVE
 
 from ovpn6.lab import process
 from ovpn6.lab.errors import LabError
@@ -144,6 +145,12 @@ class Namespace:
         )
         usable = [address for address in found if not address.ip.is_link_local]
         return tuple(sorted(usable, key=lambda address: -address.version))
+
+    def tentative(self, device: str) -> bool:
+        """Whether the kernel has not finished with an address yet: it is no packet's source then,
+        and another one is taken, which a tunnel's other end does not let through."""
+        found = self._netlink.get_addr(index=self.device(device).index)
+        return any(message["flags"] & IFA_F_TENTATIVE for message in found)
 
     def set_up(self, device: str, *, mtu: int | None = None) -> None:
         """Switch an interface on."""

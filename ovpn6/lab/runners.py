@@ -43,8 +43,10 @@ class Tunnel:
         self.process = self._start()
 
     def wait_up(self, limit: float = UP_LIMIT) -> None:
-        """Until it says that the tunnel is up. Raises :class:`LabError` with its log."""
+        """Until it says that the tunnel is up, and its addresses can be used. Raises
+        :class:`LabError` with its log."""
         self.process.wait_for_log(UP, limit)
+        wait_for(self._usable, limit, f"addresses of {self.name}", [self.process])
 
     def restart(self) -> None:
         """End it politely and start it again."""
@@ -73,6 +75,9 @@ class Tunnel:
             return parse_status(self.status_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return ServerStatus("", (), ())
+
+    def _usable(self) -> bool:
+        return not any(self.namespace.tentative(device.name) for device in self.namespace.tunnels())
 
     def _start(self) -> Process:
         return self.namespace.popen(self._command, self.name)
