@@ -15,6 +15,9 @@ chmod 755 /run /var/log /var/lib /root /home
 for link in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
     test -e "/dev/${link%%:*}" || ln -s "/proc/self/${link#*:}" "/dev/${link%%:*}"
 done
+# Whoever opens it has the kernel load the module, as on a machine with udev.
+mkdir -p /dev/net
+test -e /dev/net/tun || mknod /dev/net/tun c 10 200
 mkdir -p /run/netns /run/lock
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null

@@ -6,11 +6,11 @@ import re
 
 import pytest
 from interop.ends import INNER, Ends, client_text, make_authority, remote_of, server_text
-from vm.openvpn27 import StockOpenVPN27
-from vm.root import why_missing
 
 from ovpn6.lab import Lab, Ovpn6, Tunnel, line, ping, transfer
 from ovpn6.pki.authority import Authority
+from vm.openvpn27 import StockOpenVPN27
+from vm.root import why_missing
 
 pytestmark = [
     pytest.mark.root,
