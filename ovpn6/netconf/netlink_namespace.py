@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
@@ -47,80 +47,79 @@ class NetlinkNamespace:
     def __init__(self, name: str = "") -> None:
         """``HostError`` ENOENT when there is no namespace of this name."""
         self._worker = NamespaceWorker(name)
-        self._run = self._worker.run
         self.inode = self._worker.inode
         self.identity = self._worker.cookie or self._worker.inode
         try:
-            self._netlink = self._run(RouteSocket)
+            self._netlink = self._worker.run(RouteSocket)
         except HostError:
             self._worker.close()
             raise
 
     def link(self, name: str) -> Link | None:
         """By name."""
-        return self._run(self._get_link, f"look up {name}", {}, {"IFLA_IFNAME": name})
+        return self._get_link(f"look up {name}", {}, {"IFLA_IFNAME": name})
 
     def link_name(self, index: int) -> str:
         """By ifindex."""
-        found = self._run(self._get_link, "look up an interface", {"index": index}, {})
+        found = self._get_link("look up an interface", {"index": index}, {})
         return found.name if found is not None else ""
 
     def set_mtu(self, index: int, mtu: int) -> None:
         """Octets."""
-        self._run(self._set_link, f"set mtu {mtu}", {"index": index}, {"IFLA_MTU": mtu})
+        self._set_link(f"set mtu {mtu}", {"index": index}, {"IFLA_MTU": mtu})
 
     def set_up(self, index: int, up: bool) -> None:
         """Administrative state."""
         fields = {"index": index, "flags": _IFF_UP if up else 0, "change": _IFF_UP}
-        self._run(self._set_link, f"set link {'up' if up else 'down'}", fields)
+        self._set_link(f"set link {'up' if up else 'down'}", fields)
 
     def set_txqueuelen(self, index: int, packets: int) -> None:
         """Packets."""
         attributes = {"IFLA_TXQLEN": packets}
-        self._run(self._set_link, f"set txqueuelen {packets}", {"index": index}, attributes)
+        self._set_link(f"set txqueuelen {packets}", {"index": index}, attributes)
 
     def addresses(self, index: int) -> frozenset[IPInterface]:
         """Of one interface."""
-        return self._run(self._addresses, index)
+        return self._addresses(index)
 
     def add_address(self, index: int, address: IPInterface) -> None:
         """``nodad noprefixroute``."""
         operation, flags = f"add address {address}", _ADDRESS_FLAGS[address.version]
-        self._run(self._address, operation, RTM_NEWADDR, index, address, IFA_FLAGS=flags)
+        self._address(operation, RTM_NEWADDR, index, address, IFA_FLAGS=flags)
 
     def remove_address(self, index: int, address: IPInterface) -> None:
         """When it is there."""
         with _forgiving():
-            self._run(self._address, f"remove address {address}", RTM_DELADDR, index, address)
+            self._address(f"remove address {address}", RTM_DELADDR, index, address)
 
     def own_routes(self) -> frozenset[KernelRoute]:
         """The kernel filters by protocol, so a large table costs little."""
-        entries = self._run(self._routes, tuple(FAMILIES), {"proto": ROUTE_PROTOCOL})
+        entries = self._routes(tuple(FAMILIES), {"proto": ROUTE_PROTOCOL})
         return frozenset(entry.route for entry in entries)
 
     def table_routes(self, version: int, table: int) -> tuple[FibEntry, ...]:
         """Unicast only."""
-        entries = self._run(self._routes, (version,), {}, {"RTA_TABLE": table})
+        entries = self._routes((version,), {}, {"RTA_TABLE": table})
         return tuple(entry for entry in entries if entry.route.hop is not None and entry.usable)
 
     def lookup(self, address: IPAddress) -> FibEntry | None:
         """``RTM_GETROUTE``."""
-        return self._run(self._lookup, address)
+        return self._lookup(address)
 
     def add_route(self, route: KernelRoute) -> None:
         """``NLM_F_EXCL``: IPv6 would make a second hop of it otherwise."""
         flags = CREATE | EXCLUSIVE
-        self._run(self._route, f"add route {route}", RTM_NEWROUTE, route, flags)
+        self._route(f"add route {route}", RTM_NEWROUTE, route, flags)
 
     def replace_route(self, route: KernelRoute) -> None:
         """``NLM_F_REPLACE | NLM_F_CREATE``."""
         flags = CREATE | REPLACE
-        self._run(self._route, f"replace route {route}", RTM_NEWROUTE, route, flags)
+        self._route(f"replace route {route}", RTM_NEWROUTE, route, flags)
 
     def remove_route(self, route: KernelRoute) -> None:
         """Names protocol, device and gateway, so that nobody else's route can match."""
         with _forgiving():
-            self._run(self._route, f"remove route {route}", RTM_DELROUTE, route)
+            self._route(f"remove route {route}", RTM_DELROUTE, route)
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""
@@ -136,25 +135,27 @@ class NetlinkNamespace:
 
     def close(self) -> None:
         """May be called twice."""
-        with suppress(RuntimeError):  # the worker is gone
-            self._run(self._netlink.close)
+        self._netlink.close()
         self._worker.close()
 
-    # --- in the worker ---------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------------
+
+    def _request(self, *arguments: Any, **named: Any) -> list[Any]:
+        """:meth:`RouteSocket.request`. The socket belongs to its namespace, whoever uses it."""
+        self._worker.refuse_child()
+        return self._netlink.request(*arguments, **named)
 
     def _set_link(
         self, operation: str, fields: dict[str, int], attributes: dict[str, int] | None = None
     ) -> None:
-        self._netlink.request(operation, RTM_NEWLINK, LinkMessage, fields, attributes)
+        self._request(operation, RTM_NEWLINK, LinkMessage, fields, attributes)
 
     def _get_link(
         self, operation: str, fields: dict[str, int], attributes: dict[str, Any]
     ) -> Link | None:
         attributes |= {"IFLA_EXT_MASK": _SKIP_STATISTICS}
         try:
-            (message,) = self._netlink.request(
-                operation, RTM_GETLINK, LinkMessage, fields, attributes
-            )
+            (message,) = self._request(operation, RTM_GETLINK, LinkMessage, fields, attributes)
         except HostError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -173,7 +174,7 @@ class NetlinkNamespace:
         for family in FAMILIES.values():
             fields = {"family": family, "index": index}
             try:
-                messages = self._netlink.request(
+                messages = self._request(
                     "read addresses", RTM_GETADDR, AddressMessage, fields, flags=DUMP
                 )
             except HostError as error:
@@ -201,11 +202,11 @@ class NetlinkNamespace:
             **more,
         }
         flags = CREATE | EXCLUSIVE if kind == RTM_NEWADDR else 0
-        self._netlink.request(operation, kind, AddressMessage, fields, attributes, flags)
+        self._request(operation, kind, AddressMessage, fields, attributes, flags)
 
     def _route(self, operation: str, kind: int, route: KernelRoute, flags: int = 0) -> None:
         words = request(route)
-        self._netlink.request(operation, kind, RouteMessage, words.fields, words.attributes, flags)
+        self._request(operation, kind, RouteMessage, words.fields, words.attributes, flags)
 
     def _routes(
         self,
@@ -218,7 +219,7 @@ class NetlinkNamespace:
         for version in versions:
             asked = {"family": FAMILIES[version], **fields}
             try:
-                messages = self._netlink.request(
+                messages = self._request(
                     "read routes", RTM_GETROUTE, RouteMessage, asked, attributes, DUMP
                 )
             except HostError as error:
@@ -242,7 +243,7 @@ class NetlinkNamespace:
 
     def _get_route(self, address: IPAddress, flags: int) -> Any:
         words = host_destination(address)
-        (message,) = self._netlink.request(
+        (message,) = self._request(
             f"find a route to {address}",
             RTM_GETROUTE,
             RouteMessage,

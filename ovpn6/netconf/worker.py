@@ -1,9 +1,8 @@
 """A thread of its own for each network namespace.
 
-pyroute2 0.9 runs an event loop inside each synchronous call and refuses to inside a running one,
-and its sockets belong to one thread. So netlink is spoken in a worker thread, whose caller waits
-for the answer. The thread alone enters another network namespace, nothing else of the process does:
-``/proc/sys/net`` shows the namespace of the thread that looks.
+It alone enters another network namespace, nothing else of the process does: sockets are opened
+there, and ``/proc/sys/net`` shows the namespace of the thread that looks. The caller waits for the
+answer.
 
 Capabilities belong to a thread as well, and ``setuid`` takes them from each thread that did not ask
 to keep them. The worker keeps CAP_NET_ADMIN and what changing the user takes (glibc does that in
@@ -68,12 +67,16 @@ class NamespaceWorker:
 
     def run(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Call it in the worker and wait; what it raises is raised here."""
-        if os.getpid() != self._process:
-            raise UsageError("host state was opened before a fork")
+        self.refuse_child()
         if os.geteuid() != self._user:
             self._user = os.geteuid()
             self._pool.submit(_keep_capabilities, _CAP_NET_ADMIN).result()
         return self._pool.submit(function, *arguments, **named).result()
+
+    def refuse_child(self) -> None:
+        """``UsageError`` in a process forked off the one that opened this."""
+        if os.getpid() != self._process:
+            raise UsageError("host state was opened before a fork")
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """What ``/proc/sys/<directory>`` holds, sorted; empty when there is none."""
