@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 from ovpn6.config.schema import TunnelConfig
 from ovpn6.daemon.logs import Logger
-from ovpn6.datapath.choose import choose, open_datapath
+from ovpn6.datapath.choose import Demands, KernelOptions, choose, open_datapath
 from ovpn6.datapath.interface import Capabilities, Datapath
+from ovpn6.datapath.kernel_device import remove_leftovers
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import Input
 from ovpn6.model.names import Level, LinkId
-from ovpn6.netconf.interface import HostState
+from ovpn6.model.specs import DeviceSpec
+from ovpn6.netconf.interface import ROUTE_PROTOCOL, HostState
 from ovpn6.netconf.netlink import NetlinkHost
 
 FIRST_ACCEPTED_LINK = 1 << 20
@@ -75,6 +77,7 @@ class Machinery:
                 notice=lambda text: self.logger.log(Level.NOTICE, text), owner=self._owner
             )
         if not self.device:
+            self._remove_leftovers(spec)
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
             self.logger.log(Level.NOTICE, f"TUN/TAP device {self.device} opened")
         self._host.open(self.device, spec.netns, "", spec.txqueuelen)
@@ -105,23 +108,46 @@ class Machinery:
         self._host = None
 
     def _new_datapath(self, config: TunnelConfig) -> Datapath:
-        choice = choose(disable_dco=config.data.disable_dco)
-        self.logger.log(Level.NOTICE, str(choice))
         data = config.data
+        choice = choose(_demands(config))
+        self.logger.log(Level.NOTICE, str(choice))
+        for notice in choice.notices:
+            self.logger.log(Level.NOTICE, notice)
         return open_datapath(
             choice,
             lambda happened: self.receiver(happened),
             asyncio.get_running_loop(),
             os.urandom,
             UserspaceOptions(data.replay_window, data.replay_time, data.mute_replay_warnings),
+            KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
         )
+
+    def _remove_leftovers(self, spec: DeviceSpec) -> None:
+        """A device in the kernel outlives the process that made it."""
+        try:
+            for name in remove_leftovers(spec.netns):
+                self.logger.log(Level.NOTICE, f"removed {name}, whose process died")
+        except HostError as error:
+            self.logger.log(Level.WARNING, f"looking for devices left behind: {error}")
 
     def _try(self, undo: Callable[[], None]) -> None:
         try:
             undo()
         except HostError as error:
             self.logger.log(Level.ERROR, str(error))
+
+
+def _demands(config: TunnelConfig) -> Demands:
+    data = config.data
+    return Demands(
+        disable_dco=data.disable_dco,
+        compression_stub=data.comp_stub,
+        bind_device=config.sockets.bind_device,
+        ciphers=data.ciphers,
+        device=config.host.device.name,
+        replay_window=(data.replay_window, data.replay_time),
+    )
 
 
 def _nobody(happened: Input) -> None:

@@ -1,40 +1,118 @@
-"""Which data path a daemon gets, and why. One line of it goes to the log."""
+"""Which data path a daemon gets, and why. One line of it goes to the log.
+
+The kernel first, then user space: a table says what only user space can do.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn6.datapath.interface import Capabilities, Datapath, ReportSink
-from ovpn6.datapath.userspace import CAPABILITIES, UserspaceDatapath, UserspaceOptions
+from ovpn6.datapath.kernel import CAPABILITIES as KERNEL
+from ovpn6.datapath.kernel import KernelDatapath
+from ovpn6.datapath.kernel_open import NO_MODULE, open_kernel
+from ovpn6.datapath.ovpn_netlink.family import check_permission, find_family
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY
+from ovpn6.datapath.userspace import CAPABILITIES as USERSPACE
+from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
+from ovpn6.model.errors import HostError
 from ovpn6.model.names import LinkId
+from ovpn6.netlink.conversation import GENERIC, Conversation
 
-MODULES = Path("/sys/module")
-"""Where the kernel lists what is loaded or built in."""
+NET_DEVICES = Path("/sys/class/net")
+MODPROBE = "/sbin/modprobe"
+MODPROBE_TIMEOUT = 30
+"""Seconds."""
+DEFAULT_REPLAY = (64, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What of a configuration bears on the choice; names are those of the directives."""
+
+    disable_dco: bool = False
+    compression_stub: bool = False
+    """``comp-lzo no``, ``compress stub``: a byte before each inner packet."""
+    bind_device: str = ""
+    ciphers: tuple[str, ...] = USERSPACE.ciphers
+    device: str = "tun"
+    replay_window: tuple[int, int] = DEFAULT_REPLAY
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen: its capabilities are known before anything is opened."""
+    """What was chosen: its capabilities are known before anything is opened. ``notices``: lines
+    about settings that have no effect there."""
 
     capabilities: Capabilities
     reason: str
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether data packets stay in the kernel."""
+        return self.capabilities is KERNEL
 
     def __str__(self) -> str:
         return f"data path: {self.capabilities.name}: {self.reason}"
 
 
-def choose(*, disable_dco: bool, modules: Path = MODULES) -> Choice:
-    """The data path for a configuration on this host. User space is the only one there is."""
-    if disable_dco:
-        reason = "disable-dco is set"
-    elif not (modules / "ovpn").exists():
-        reason = "kernel has no ovpn module"
-    else:
-        reason = "this version does not drive the kernel's ovpn module"
-    return Choice(CAPABILITIES, reason)
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """``many_peers``: a server. ``route_protocol``: the ``rtm_protocol`` of our routes."""
+
+    many_peers: bool
+    route_protocol: int
+
+
+def probe_kernel() -> str:
+    """Why the kernel's module cannot be used, "" when it can. Loads it if need be."""
+    try:
+        conversation = Conversation(GENERIC)
+    except HostError as error:
+        return str(error)
+    try:
+        family = find_family(conversation)
+        if family is None and os.geteuid() == 0:
+            _load_module()
+            family = find_family(conversation)
+        if family is None:
+            return NO_MODULE
+        check_permission(conversation, family)
+    except HostError as error:
+        if error.errno == errno.EPERM:
+            return "the kernel's ovpn module wants CAP_NET_ADMIN outside of any user namespace"
+        return str(error)
+    finally:
+        conversation.close()
+    return ""
+
+
+def choose(
+    demands: Demands,
+    probe: Callable[[], str] = probe_kernel,
+    devices: Path = NET_DEVICES,
+) -> Choice:
+    """The data path for a configuration on this host.
+
+    ``probe`` says why the kernel's cannot be used; it is asked when nothing else decides.
+    """
+    for demand, reason in _ONLY_IN_USER_SPACE:
+        if demand(demands):
+            return Choice(USERSPACE, reason)
+    if (devices / demands.device / "tun_flags").exists():
+        return Choice(USERSPACE, f"{demands.device} is a TUN device")
+    reason = probe()
+    if reason:
+        return Choice(USERSPACE, reason)
+    return Choice(KERNEL, "the ovpn module carries data packets", _notices(demands))
 
 
 def open_datapath(
@@ -43,7 +121,55 @@ def open_datapath(
     loop: asyncio.AbstractEventLoop,
     entropy: Callable[[int], bytes],
     options: UserspaceOptions,
+    kernel: KernelOptions,
     new_link_id: Callable[[], LinkId],
 ) -> Datapath:
     """The chosen data path, with nothing open yet."""
-    return UserspaceDatapath(report, loop, entropy, options, new_link_id)
+    if not choice.is_kernel:
+        return UserspaceDatapath(report, loop, entropy, options, new_link_id)
+    return KernelDatapath(
+        report,
+        loop,
+        lambda spec: open_kernel(
+            spec, many_peers=kernel.many_peers, route_protocol=kernel.route_protocol
+        ),
+        new_link_id,
+        many_peers=kernel.many_peers,
+    )
+
+
+_ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
+    (lambda demands: demands.disable_dco, "disable-dco is set"),
+    (
+        lambda demands: demands.compression_stub,
+        "comp-lzo and compress put a byte before each packet, which the kernel cannot",
+    ),
+    (
+        # It routes outer packets without regard to the device that the socket is bound to.
+        lambda demands: bool(demands.bind_device),
+        "bind-dev binds a socket, which the kernel does not heed",
+    ),
+    (
+        lambda demands: not set(demands.ciphers) & set(KERNEL.ciphers),
+        "the kernel has none of data-ciphers",
+    ),
+)
+
+
+def _notices(demands: Demands) -> tuple[str, ...]:
+    if demands.replay_window == DEFAULT_REPLAY:
+        return ()
+    return ("replay-window has no effect: the kernel's own window is 2048 packets",)
+
+
+def _load_module() -> None:
+    """What the kernel's own attempt would not find: a module without the alias."""
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [MODPROBE, "--quiet", "--", FAMILY],
+            timeout=MODPROBE_TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )

@@ -45,15 +45,26 @@ class UdpLink:
 
     can_float = True
 
-    def __init__(self, link: LinkId, sock: socket.socket, deliver: Deliver, counts: Counts) -> None:
+    def __init__(
+        self,
+        link: LinkId,
+        sock: socket.socket,
+        deliver: Deliver,
+        counts: Counts,
+        *,
+        merge: bool = True,
+    ) -> None:
+        """``merge``: let the kernel hand over trains. Not to another taker in the kernel, which
+        would see a train as one datagram."""
         self.link = link
         self.sock = sock
         self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
-        with contextlib.suppress(OSError):
-            # Kernels before 5.0 lack it; then each call returns one datagram.
-            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        if merge:
+            with contextlib.suppress(OSError):
+                # Kernels before 5.0 lack it; then each call returns one datagram.
+                sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
 
     def readable(self) -> None:
         """Take what waits, up to the budget."""

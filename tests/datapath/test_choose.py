@@ -6,22 +6,66 @@ from pathlib import Path
 
 import pytest
 
-from ovpn6.datapath.choose import choose
+from ovpn6.datapath.choose import Demands, choose, probe_kernel
+
+USABLE = ""
+MISSING = "kernel has no ovpn module"
+
+
+def unasked() -> str:
+    """A probe whose answer cannot matter."""
+    raise AssertionError("the kernel was probed")
+
+
+def test_the_kernel_comes_first(tmp_path: Path) -> None:
+    choice = choose(Demands(), lambda: USABLE, tmp_path)
+    assert choice.is_kernel
+    assert str(choice) == "data path: kernel (ovpn): the ovpn module carries data packets"
+    assert choice.notices == ()
+
+
+def test_without_the_module_it_is_user_space(tmp_path: Path) -> None:
+    choice = choose(Demands(), lambda: MISSING, tmp_path)
+    assert str(choice) == "data path: user space (Python): kernel has no ovpn module"
 
 
 @pytest.mark.parametrize(
-    ("disable_dco", "module", "line"),
+    ("demands", "named"),
     [
-        (False, False, "data path: user space (Python): kernel has no ovpn module"),
-        (True, True, "data path: user space (Python): disable-dco is set"),
-        (
-            False,
-            True,
-            "data path: user space (Python): this version does not drive the kernel's ovpn module",
-        ),
+        (Demands(disable_dco=True), "disable-dco"),
+        (Demands(compression_stub=True), "comp-lzo"),
+        (Demands(bind_device="eth0"), "bind-dev"),
+        (Demands(ciphers=("AES-256-CBC",)), "data-ciphers"),
     ],
 )
-def test_the_reason_is_named(tmp_path: Path, disable_dco: bool, module: bool, line: str) -> None:
-    if module:
-        (tmp_path / "ovpn").mkdir()
-    assert str(choose(disable_dco=disable_dco, modules=tmp_path)) == line
+def test_what_only_user_space_can_do_is_named(tmp_path: Path, demands: Demands, named: str) -> None:
+    choice = choose(demands, unasked, tmp_path)
+    assert not choice.is_kernel
+    assert named in choice.reason
+
+
+def test_a_persistent_tun_device_needs_user_space(tmp_path: Path) -> None:
+    (tmp_path / "tun7").mkdir()
+    (tmp_path / "tun7" / "tun_flags").write_text("0x1001")
+    choice = choose(Demands(device="tun7"), unasked, tmp_path)
+    assert str(choice) == "data path: user space (Python): tun7 is a TUN device"
+
+
+def test_a_replay_window_that_the_kernel_does_not_heed_is_told(tmp_path: Path) -> None:
+    choice = choose(Demands(replay_window=(128, 30)), lambda: USABLE, tmp_path)
+    assert choice.is_kernel
+    assert choice.notices == (
+        "replay-window has no effect: the kernel's own window is 2048 packets",
+    )
+
+
+def test_nothing_is_advertised_that_the_kernel_lacks(tmp_path: Path) -> None:
+    capabilities = choose(Demands(), lambda: USABLE, tmp_path).capabilities
+    assert not capabilities.occ
+    assert not capabilities.data_epoch
+    assert {framing.value for framing in capabilities.framings} == {"none", "stub-v2"}
+
+
+def test_the_probe_says_why_in_one_line() -> None:
+    """On whatever kernel this runs."""
+    assert "\n" not in probe_kernel()
