@@ -98,7 +98,7 @@ class RoleLoop:
                 finish = self._step(happened)
             if finish is not None:
                 return finish
-            if taken:
+            if taken == BATCH:
                 await asyncio.sleep(0)
             else:
                 await self._inbox.wait(self._role.next_deadline())
