@@ -32,6 +32,9 @@ HARD_RESETS = frozenset(
         Opcode.CONTROL_HARD_RESET_SERVER_V2,
     }
 )
+MOST_UNSENT = 1024 * 1024
+"""Octets that may wait for a peer to acknowledge what was sent before; a push of 8,192 routes is a
+quarter of it."""
 _TLV_EARLY_NEGOTIATION = 1
 _FLAG_RESEND_CLIENT_KEY = 1
 
@@ -220,6 +223,9 @@ class Negotiation:
             return
         self._unless_failed(lambda: self._converse(now), now)
         self._unsent += self.tls.outgoing()
+        if len(self._unsent) > MOST_UNSENT:
+            self._unsent = b""
+            self.fail("the peer acknowledges nothing", now)
         self._fill_window(now)
         self._settle(now)
 

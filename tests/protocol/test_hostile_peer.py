@@ -10,6 +10,7 @@ from ovpn6.model.errors import PeerError
 from ovpn6.model.names import KeyId, MessageId, SessionId
 from ovpn6.protocol import events
 from ovpn6.protocol.connection import RENEGOTIATION_PAUSE, Connection
+from ovpn6.protocol.negotiation import MOST_UNSENT
 from ovpn6.protocol.packets import ControlPacket, Opcode
 from ovpn6.protocol.reliability import RECEIVE_WINDOW
 from ovpn6.protocol.static_key import StaticKey
@@ -118,3 +119,13 @@ def test_dynamic_tls_crypt_may_be_enabled_when_the_first_negotiation_is_gone() -
     pair.server.enable_dynamic_tls_crypt()
     pair.from_client(pair.client.send_message("PUSH_REQUEST", pair.clock.now))
     pair.run(lambda: events.MessageReceived("PUSH_REQUEST") in pair.server_events)
+
+
+def test_a_peer_that_acknowledges_nothing_is_given_up() -> None:
+    pair = connected(Pair())
+    assert pair.server is not None
+    happened: list[events.Event] = []
+    for _ in range(2 * MOST_UNSENT // 10_000):
+        happened += pair.server.send_message("x" * 10_000, pair.clock.now)
+    failures = [event for event in happened if isinstance(event, events.NegotiationFailed)]
+    assert [failure.fatal for failure in failures] == [True]
