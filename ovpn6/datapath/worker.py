@@ -39,6 +39,9 @@ from ovpn6.protocol.packets import Opcode
 TUNNEL_BUDGET = 64
 """Packets taken from the tunnel in one go; also the longest train."""
 READ_SIZE = 65_535
+MOST_CONTROL = 4096
+"""Octets of a control packet: twice the largest ``tls-mtu``, with a wrapped client key. Thousands
+of strangers' packets may wait for the role."""
 MOST_MOVES = 8
 """Changes of path that one peer may cause between two looks of the keepalive (a second): each is
 told to the role, and a client that sends from two sockets in turn could tell it without end."""
@@ -215,6 +218,8 @@ class Worker:
         opcode = datagram[0] >> 3
         if opcode == Opcode.DATA_V1:
             count(self._counts, "data version 1")
+        elif len(datagram) > MOST_CONTROL:
+            count(self._counts, "control packet too long")
         elif opcode in _CONTROL_OPCODES:
             self._report(ControlReceived(link.path(source), datagram))
         else:

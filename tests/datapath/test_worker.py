@@ -11,9 +11,9 @@ import pytest
 from ovpn6.datapath.core import DatapathCore
 from ovpn6.datapath.links import Link
 from ovpn6.datapath.memory import CAPABILITIES, MemoryDatapath, MemoryLink, MemoryNetwork
-from ovpn6.datapath.worker import MOST_MOVES, TUNNEL_BUDGET
+from ovpn6.datapath.worker import MOST_CONTROL, MOST_MOVES, TUNNEL_BUDGET
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.flow import Input, PeerFloated
+from ovpn6.model.flow import ControlReceived, Input, PeerFloated
 from ovpn6.model.names import KeySlot, LinkId, PeerId, Transport
 from ovpn6.model.specs import PeerSpec
 from ovpn6.protocol.data_channel import ReplayWindow, SendKey
@@ -111,3 +111,12 @@ def test_a_peer_that_keeps_moving_is_told_of_a_few_times_and_loses_nothing() -> 
     assert len(moves) == MOST_MOVES
     assert device.drops().counts["data moves too often"] > 0
     assert device.writes == 200
+
+
+def test_a_control_packet_longer_than_any_is_not_passed_on() -> None:
+    device = FaultyDevice()
+    device.arrive(b"\x38" + bytes(MOST_CONTROL - 1))
+    device.arrive(b"\x38" + bytes(MOST_CONTROL))
+    [passed] = device.reports
+    assert isinstance(passed, ControlReceived)
+    assert device.drops().counts == {"control packet too long": 1}
