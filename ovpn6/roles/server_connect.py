@@ -137,10 +137,17 @@ def _newer(first: int | None, then: int | None) -> int | None:
 
 
 def _replace_older(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
-    """A client that comes again is known by its path, or by its name unless names may repeat."""
+    """A client that comes again is known by its path, or by its name unless names may repeat.
+
+    On the same path it keeps its peer id: OpenVPN's client that was made to begin a new session by
+    a server's reset, which anybody on the path can replay, goes on with the id that it knows.
+    """
     for other in core.peers.on_path(peer.path):
         if other is not peer and other.admitted:
+            same = other.person.common_name == peer.person.common_name
             drop(core, other, now, "replaced by a new connection from the same address")
+            if same:
+                core.inherit_id(peer, other.peer)
         elif other is not peer and other.ending:
             forget(core, other, now)
     name = peer.person.common_name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from ovpn6.config.schema import ServerConfig, TunnelConfig
@@ -134,6 +134,14 @@ class PeerTable:
         self._unindex(peer)
         peer.path = path
         self._index(peer)
+
+    def renumber(self, peer: ServerPeer, number: PeerId) -> None:
+        """Another id, which must be free, for a known peer."""
+        if number in self._by_id:
+            raise UsageError(f"peer id {number} is in use")
+        del self._by_id[peer.peer]
+        peer.peer = number
+        self._by_id[number] = peer
 
     def remove(self, peer: ServerPeer) -> None:
         """Forget a peer."""
@@ -274,6 +282,15 @@ class ServerCore:
         if job is not None:
             self._leave_turn(job_id, job)
         return job
+
+    def inherit_id(self, peer: ServerPeer, number: PeerId) -> None:
+        """A peer that nothing outside knows yet takes the id of one that was removed."""
+        self.timers.set((TimerKind.PEER, peer.peer), None)
+        for job_id, job in self.jobs.items():
+            if job.peer == number:  # scripts that run on tell nothing about the successor
+                self.jobs[job_id] = replace(job, peer=None)
+        self.peers.renumber(peer, number)
+        self.touch(peer)
 
     def cancel_jobs(self, peer: PeerId) -> None:
         """Nobody waits for this peer's jobs any more; its farewell scripts run on."""

@@ -509,6 +509,20 @@ def test_candidate_on_a_path_leaves_the_old_peer_until_it_is_authenticated() -> 
     assert list(site.datapath.peers) == [second.peer]
 
 
+def test_a_client_that_begins_anew_on_its_path_keeps_its_id() -> None:
+    site = Site(config_of(scripts=ScriptsConfig(client_disconnect=("/gone",))))
+    path = Path(LinkId(1), Endpoint(ip_address("2001:db8:ff::1"), 5000))
+    site.connected("bob")
+    first = site.connected("alice", path=path)
+    first.alive = False
+    second = site.connected("alice", path=path)
+    assert second.peer == first.peer
+    assert first.peer in site.datapath.peers
+    assert [call.kind for call in site.ran("client-disconnect")] == ["client-disconnect"]
+    third = site.connected("carol")
+    assert third.peer not in (first.peer, site.role.status().peers[0].peer)
+
+
 def test_status_shows_who_is_connected() -> None:
     site = Site()
     client = site.connected()
