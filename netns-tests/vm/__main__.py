@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vm import boot, cache, root
+from vm import boot, cache, ovpncli, root
 from vm.build import build
 from vm.errors import VmError
 from vm.kernels import NEWEST, kernel
@@ -64,6 +64,8 @@ def _build(options: argparse.Namespace) -> int:
     made = build()
     for name in options.kernel or [NEWEST]:
         print(f"{made} with {kernel(made, name).release}")
+    if options.openvpn3:
+        print(ovpncli.install(made))
     return 0
 
 
@@ -98,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
 
     made = commands.add_parser("build", help="make the root and fetch kernels, if not there")
     made.add_argument("--kernel", action="append", help="as for run; may be repeated")
+    made.add_argument(
+        "--openvpn3", action="store_true", help="OpenVPN 3's ovpncli too, from Debian's source"
+    )
     made.set_defaults(run=_build)
 
     inside = commands.add_parser("chroot", help="run a command of the root on this machine")

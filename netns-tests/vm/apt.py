@@ -63,9 +63,23 @@ class Apt:
                 _download(package, path)
         return paths
 
+    def download_source(self, name: str, directory: Path) -> None:
+        """The files of a source package of the release, verified by apt, not unpacked."""
+        commands.fetch(
+            [
+                *("apt-get", *_options(), "-qq", "-o", "APT::Sandbox::User=root"),
+                *("--download-only", "--target-release", RELEASE, "source", name),
+            ],
+            f"downloading the source of {name}",
+            directory=directory,
+        )
+
 
 def prepared() -> Apt:
-    """Fetch the package lists. Raises :class:`VmError` that says what the archive lacks."""
+    """Fetch the lists of packages, and of the release's sources.
+
+    Raises :class:`VmError` that says what the archive lacks.
+    """
     for directory in ("lists/partial", "cache/archives/partial"):
         (APT / directory).mkdir(parents=True, exist_ok=True)
     (APT / "status").touch()
@@ -102,7 +116,7 @@ def machine_settings() -> str:
 
 def _updated(archive: Archive) -> Apt:
     sources = (*archive.sources(RELEASE, "backports"), *archive.sources(OLDER_RELEASE))
-    text = "".join(source.text() for source in sources)
+    text = "".join(source.text() for source in sources) + archive.main_of(RELEASE).text("deb-src")
     (APT / "debian.sources").write_text(text, encoding="utf-8")
     commands.fetch(
         ["apt-get", *_options(), "-qq", "--error-on=any", "update"],

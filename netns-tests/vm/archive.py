@@ -51,10 +51,14 @@ class Archive:
     main: Source
     security: Source | None
 
+    def main_of(self, codename: str) -> Source:
+        """The release ``codename`` itself."""
+        return replace(self.main, suites=(codename,))
+
     def sources(self, codename: str, *extra: str) -> tuple[Source, ...]:
         """What ``codename`` is there, with ``extra`` parts such as ``backports``."""
         suites = (codename, *(f"{codename}-{part}" for part in extra))
-        made = [replace(self.main, suites=suites)]
+        made = [replace(self.main_of(codename), suites=suites)]
         if self.security:
             made.append(replace(self.security, suites=(f"{codename}-security",)))
         return tuple(made)

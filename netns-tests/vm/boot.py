@@ -27,6 +27,8 @@ from vm.errors import VmError
 from vm.kernel_log import complaints
 from vm.kernels import Kernel
 
+PAST_LIMIT = 124
+"""The exit code of a command that was ended at its limit."""
 CRASHED = 125
 """The exit code of a guest that ended without one."""
 KERNEL_COMPLAINED = 123
@@ -55,7 +57,7 @@ class Outcome:
     """How a run ended."""
 
     exit_code: int
-    """The command's, or 124 past its limit, or one of this module's."""
+    """The command's, or one of this module's."""
     reason: str
     """Why the run failed if it is not the command's doing; else empty."""
 
@@ -95,7 +97,8 @@ def _judge(results: Path, *, ended: bool) -> Outcome:
     code = int(code_path.read_text(encoding="utf-8"))
     found = complaints(dmesg.read_text(encoding="utf-8", errors="replace"))
     if not found:
-        return Outcome(code, "")
+        late = "the command was ended at its limit" if code == PAST_LIMIT else ""
+        return Outcome(code, late)
     listed = "\n".join(f"    {line}" for line in found)
     return Outcome(code or KERNEL_COMPLAINED, f"the kernel complained (see {dmesg}):\n{listed}")
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from vm import apt, commands
@@ -44,14 +45,19 @@ def present_root() -> Path | None:
     return wanted if wanted.exists() else None
 
 
+def say(text: str) -> None:
+    """Tell whoever waits what goes on."""
+    print(f"vm: {text}", file=sys.stderr, flush=True)
+
+
 def _make(wanted: Path) -> None:
     prepared = apt.prepared()
     partial = wanted.with_name(f"{wanted.name}.partial")
     if partial.exists():
         remove_root(partial)
-    _say(f"building a {RELEASE} root with {', '.join(PACKAGES)}")
-    _bootstrap(prepared, partial)
-    _say(f"installing the project's dependencies for Python {PYTHON_VERSION}")
+    say(f"building a {RELEASE} root with {', '.join(PACKAGES)}")
+    bootstrap(prepared, partial, PACKAGES)
+    say(f"installing the project's dependencies for Python {PYTHON_VERSION}")
     _install_dependencies(partial)
     for point in (CHECKOUT_POINT, RESULTS_POINT):
         (partial / point).mkdir()
@@ -59,7 +65,8 @@ def _make(wanted: Path) -> None:
     partial.rename(wanted)
 
 
-def _bootstrap(prepared: Apt, root: Path) -> None:
+def bootstrap(prepared: Apt, root: Path, packages: Sequence[str]) -> None:
+    """Make a directory into a Debian with apt and ``packages``."""
     with tempfile.TemporaryDirectory(prefix="ovpn6-vm-") as scratch:
         sources = Path(scratch, "debian.sources")
         sources.write_text("".join(source.text() for source in prepared.root_sources()))
@@ -70,7 +77,7 @@ def _bootstrap(prepared: Apt, root: Path) -> None:
                 *("mmdebstrap", "--variant=apt", "--mode=root", "--quiet"),
                 *("--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*"),
                 *("--dpkgopt=path-exclude=/usr/share/man/*", f"--aptopt={settings}"),
-                *(f"--include={','.join(PACKAGES)}", RELEASE, root, sources),
+                *(f"--include={','.join(packages)}", RELEASE, root, sources),
             ],
             f"building a {RELEASE} root",
         )
@@ -97,7 +104,3 @@ def _install_dependencies(root: Path) -> None:
     commands.run(
         ["chroot", root, "python3", "-m", "compileall", "-q", f"/{SITE}"], "compiling modules"
     )
-
-
-def _say(text: str) -> None:
-    print(f"vm: {text}", file=sys.stderr, flush=True)

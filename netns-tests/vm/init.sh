@@ -25,6 +25,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
 mount -t virtiofs checkout /checkout
 mount -t virtiofs results /results
 ip link set lo up
+echo guest > /proc/sys/kernel/hostname
 
 cd /checkout || exit 1
 HOME=/root LANG=C.UTF-8 OVPN6_VM=$(uname -r) VM_RESULTS=/results

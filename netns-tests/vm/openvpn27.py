@@ -1,13 +1,12 @@
-"""OpenVPN 2.7 on this machine, out of the root: Debian 12 itself has 2.6."""
+"""OpenVPN 2.7 out of the root, on this machine as well: Debian 12 itself has 2.6."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovpn6.lab import LabError, Namespace, Tunnel
-from vm.build import present_root
-from vm.root import command_prefix, why_missing
+from ovpn6.lab import Namespace, Tunnel
+from vm.root import program_prefix
 
 
 class StockOpenVPN27(Tunnel):
@@ -22,8 +21,5 @@ class StockOpenVPN27(Tunnel):
         arguments: Sequence[str] = (),
     ) -> None:
         """``config`` is the text, or the path of a file with it; ``arguments`` come first."""
-        root = present_root()
-        if root is None:
-            raise LabError(why_missing())
-        command = [*command_prefix(root), "/usr/sbin/openvpn", *arguments]
+        command = [*program_prefix(), "/usr/sbin/openvpn", *arguments]
         super().__init__(namespace, command, config, name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from interop.ends import INNER, Ends, client_text, make_authority, remote_of, server_text
 
-from ovpn6.lab import Lab, Ovpn6, Tunnel, line, ping, transfer
+from ovpn6.lab import Lab, Namespace, Ovpn6, Tunnel, line, ping, transfer
 from ovpn6.pki.authority import Authority
 from vm.openvpn27 import StockOpenVPN27
 from vm.root import why_missing
@@ -17,7 +18,8 @@ pytestmark = [
     pytest.mark.skipif(bool(why_missing()), reason=why_missing() or "never"),
 ]
 
-PAIRINGS: dict[str, tuple[type[Tunnel], type[Tunnel]]] = {
+Program = Callable[[Namespace, str], Tunnel]
+PAIRINGS: dict[str, tuple[Program, Program]] = {
     "our-server": (Ovpn6, StockOpenVPN27),
     "our-client": (StockOpenVPN27, Ovpn6),
 }

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from vm.root import in_guest
 
 _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is in this directory unless this is the guest."""
-    if os.environ.get("OVPN6_VM"):
+    if in_guest():
         return
     for item in items:
         if _HERE in item.path.parents:
