@@ -1,10 +1,11 @@
-"""OpenVPN 3's command-line client, built from Debian's source package: Debian has no package of it.
+"""OpenVPN 3's command-line client, built from Debian's source package: no Debian package has it.
 
 It is built in a Debian of its own, which goes afterwards, and kept apart from the root.
 """
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import shutil
@@ -45,7 +46,7 @@ def install(root: Path) -> Path:
     with building():
         if not kept.exists():
             _build(kept)
-        if not installed.exists():
+        if not (installed.exists() and filecmp.cmp(kept, installed, shallow=False)):
             installed.parent.mkdir(parents=True, exist_ok=True)
             partial = Path(shutil.copy(kept, installed.with_name("partial")))
             partial.rename(installed)
