@@ -123,7 +123,9 @@ class Negotiation:
         self._arrived = b""
         self._unsent = b""
         self._resend_client_key = False
-        self._heard = False
+        # A peer whose reset we answered without state has been heard already: a burst at its first
+        # acknowledgement would send the flight behind it twice.
+        self._heard = plan.reset is None
         self._queued: list[str] = []
         if plan.reset is not None:
             self._send.queue(plan.reset, b"", now)
