@@ -20,6 +20,8 @@ RELEASE = "trixie"
 """The release of the root."""
 OLDER_RELEASE = "bookworm"
 """Has the 6.1 kernels."""
+OLDEST_OPENVPN = "2.7"
+"""Knows the mainline module. A moment of the archive without it is too old."""
 
 _SKIPPED_SETTINGS = ("Acquire::IndexTargets", "Acquire::Changelogs")
 
@@ -93,14 +95,10 @@ def prepared() -> Apt:
         return _updated(now)
 
 
-def version_order(version: str) -> list[tuple[int, ...]]:
+def version_order(version: str) -> tuple[list[tuple[int, ...]], ...]:
     """A sort key that orders versions without epoch as Debian does (deb-version(7))."""
-    parts: list[tuple[int, ...]] = []
-    for text, number in re.findall(r"(\D*)(\d*)", version):
-        # The end of a text sorts after "~" and before everything else.
-        parts.append((*(_rank(character) for character in text), 0))
-        parts.append((int(number or 0),))
-    return parts
+    upstream, _, revision = version.rpartition("-") if "-" in version else (version, "", "")
+    return (_order(upstream), _order(revision))
 
 
 def machine_settings() -> str:
@@ -123,7 +121,13 @@ def _updated(archive: Archive) -> Apt:
         f"fetching package lists of {RELEASE}, {RELEASE}-backports and {OLDER_RELEASE} "
         f"from {archive.main.uris[0]} (this machine's own source)",
     )
-    return Apt(archive)
+    updated = Apt(archive)
+    found = updated.packages("openvpn")
+    if not found or version_order(found[0].version) < version_order(OLDEST_OPENVPN):
+        raise VmError(
+            f"{archive.main.uris[0]} has no OpenVPN {OLDEST_OPENVPN} in {RELEASE}-backports"
+        )
+    return updated
 
 
 def _download(package: Package, path: Path) -> None:
@@ -159,6 +163,15 @@ def _options() -> list[str]:
 def _package(stanza: str) -> Package:
     fields = dict(re.findall(r"^(Package|Version|Depends): (.*)$", stanza, re.MULTILINE))
     return Package(fields["Package"], fields["Version"], fields.get("Depends", ""))
+
+
+def _order(text: str) -> list[tuple[int, ...]]:
+    parts: list[tuple[int, ...]] = []
+    for word, number in re.findall(r"(\D*)(\d*)", text):
+        # The end of a word sorts after "~" and before everything else.
+        parts.append((*(_rank(character) for character in word), 0))
+        parts.append((int(number or 0),))
+    return parts
 
 
 def _rank(character: str) -> int:

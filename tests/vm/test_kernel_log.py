@@ -1,0 +1,43 @@
+"""Which lines of a kernel's log fail a run."""
+
+from __future__ import annotations
+
+import pytest
+from vm.kernel_log import complaints
+
+QUIET = """\
+[    0.000000] Linux version 7.3.4+deb13-cloud-amd64 (gcc-14) #1 SMP PREEMPT_DYNAMIC
+[    0.012345] Warning: this line is about hardware that is not there
+[    0.200000] debug: bugs and oopses are words
+[    1.000000] x86/mm: Checked W+X mappings: passed, no W+X pages found.
+[    2.000000] ovpn: OpenVPN data channel offload (ovpn) -- (C) 2020-2025 OpenVPN, Inc.
+[    3.000000] tun: Universal TUN/TAP device driver, 1.6
+"""
+
+COMPLAINTS = (
+    "WARNING: CPU: 1 PID: 99 at net/core/dev.c:1 f+0x1/0x2",
+    "WARNING: possible circular locking dependency detected",
+    "WARNING: suspicious RCU usage",
+    "BUG: KASAN: slab-use-after-free in ovpn_peer_get+0x1/0x2",
+    "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+    "BUG: sleeping function called from invalid context at mm/slab.h:1",
+    "kernel BUG at net/core/skbuff.c:1!",
+    "Oops: Oops: 0002 [#1] SMP NOPTI",
+    "general protection fault, probably for non-canonical address",
+    "refcount_t: underflow; use-after-free.",
+    "unregister_netdevice: waiting for ovpn0 to become free. Usage count = 2",
+    "INFO: task python3:99 blocked for more than 120 seconds.",
+    "rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "UBSAN: array-index-out-of-bounds in drivers/net/ovpn/io.c:1:1",
+    "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+)
+
+
+def test_a_quiet_log_has_no_complaint() -> None:
+    assert complaints(QUIET) == ()
+
+
+@pytest.mark.parametrize("text", COMPLAINTS)
+def test_a_complaint_is_found_wherever_it_stands(text: str) -> None:
+    line = f"[    4.000000] {text}"
+    assert complaints(f"{QUIET}{line}\n{QUIET}") == (line,)
