@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 from ovpn6.model.addresses import Path
 from ovpn6.model.errors import UsageError
@@ -10,6 +11,7 @@ from ovpn6.model.flow import AddPeer, DropKey, InstallKey, SwapKeys, UpdatePeer
 from ovpn6.model.names import Instant, KeyId, KeySlot, Level, Transport
 from ovpn6.model.specs import KeyMaterial, PeerSpec
 from ovpn6.protocol.messages import push_replies
+from ovpn6.protocol.negotiation_rules import IvProto
 from ovpn6.roles.push import PushFacts, auth_token_option, is_pushable, push_options, pushed_mtu
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_keys import KeyFact, KeyStep
@@ -46,6 +48,12 @@ def push(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
     peer.keys.first_installed(key_id)
     capabilities = peer.person.capabilities
     assert capabilities is not None
+    if peer.connection.newest_key_id:
+        # It renegotiated before it was told to change the wrapping, so both ends go on without.
+        capabilities = replace(
+            capabilities, iv_proto=capabilities.iv_proto & ~IvProto.DYN_TLS_CRYPT
+        )
+        peer.person.capabilities = capabilities
     if capabilities.dyn_tls_crypt:
         peer.connection.enable_dynamic_tls_crypt()
     peer.advance(PeerEvent.PUSHED)

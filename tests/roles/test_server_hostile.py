@@ -36,6 +36,17 @@ def test_renegotiations_before_the_options_are_pushed_do_not_end_the_server() ->
     assert site.datapath.peers
 
 
+def test_client_that_renegotiates_before_its_push_keeps_the_first_wrapping() -> None:
+    site = Site(config_of(scripts=ScriptsConfig(client_connect=("/connect",))))
+    site.scripts["client-connect"] = None
+    client = site.client("hasty")
+    client.begin()
+    client.renegotiate()
+    site.answer("client-connect")
+    flags = next(option for option in client.options if option.startswith("protocol-flags"))
+    assert "dyn-tls-crypt" not in flags
+
+
 def test_answers_to_no_challenge_are_not_logged_one_by_one() -> None:
     site = Site()
     client = site.connected("mallory")
