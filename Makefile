@@ -44,9 +44,9 @@ netns-test: $(STAMP) ## tunnels in network namespaces, with OpenVPN as the other
 
 vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md); needs root
 	@sh .ci/packages vm
-	netns-tests/vm/vm build
-	$(BIN)/pytest -q netns-tests/vm
-	netns-tests/vm/vm run --limit 1500 -- $(VM_PYTEST) netns-tests/vm/guest
+	netns-tests/vm/vm build --openvpn3
+	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest
+	netns-tests/vm/vm run --limit 1500 --results .vm/vm-test -- $(VM_PYTEST) netns-tests/vm/guest
 
 test: setup ## everything: set-up, check, netns-test
 	$(MAKE) check

@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     chosen = kernel(made, options.kernel)
     results = Path(options.results).absolute() if options.results else cache.new_run_directory()
     results.mkdir(parents=True, exist_ok=True)
-    for old in ("rc", "out", "dmesg", "console"):
+    for old in ("rc", "out", "dmesg", "console", "junit.xml"):
         (results / old).unlink(missing_ok=True)
     print(f"vm: booting {chosen.release}; results in {results}", file=sys.stderr, flush=True)
     started = time.monotonic()
