@@ -104,17 +104,10 @@ def test_a_server_that_was_killed_has_its_clients_back_when_it_starts_again(
 def test_over_tcp_a_killed_server_has_its_clients_back(
     ipv6_line: Line, authority: Authority, pairing: Pairing
 ) -> None:
-    net = ipv6_line
-    server = pairing.server.start(net.server, server_text(authority, protocol="tcp6"), "server")
-    server.wait_up()
-    client = pairing.client.start(
-        net.client, client_text(authority, remote_of(net, "tcp")), "client"
-    )
-    client.wait_up()
-    ends = Ends(net, server, client)
-    with kept_device(ends), up_again(client):
-        server.process.kill()
-        server.restart()
+    ends = start(ipv6_line, authority, pairing, transport="tcp")
+    with kept_device(ends), up_again(ends.client):
+        ends.server.process.kill()
+        ends.server.restart()
 
 
 @pytest.mark.parametrize("pairing", PAIRINGS, ids=str)

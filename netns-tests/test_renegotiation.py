@@ -67,6 +67,30 @@ def test_both_ends_that_want_new_keys_at_the_same_time_lose_nothing(
     _run(ipv6_line, authority, pairing, Wrap.TLS_CRYPT, both)
 
 
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_renegotiations_over_tcp_lose_nothing(
+    ipv6_line: Line, authority: Authority, pairing: Pairing
+) -> None:
+    ends = start(
+        ipv6_line,
+        authority,
+        pairing,
+        transport="tcp",
+        server_extra=SERVER.server_lines,
+        client_extra=SERVER.client_lines,
+    )
+    with Stream(ends) as six, Stream(ends, family=4) as four:
+        wait_for(
+            lambda: ends.client.log().count("Control Channel: TLS") > RENEGOTIATIONS,
+            LIMIT,
+            f"{RENEGOTIATIONS} renegotiations in the client's log",
+            [ends.server.process, ends.client.process],
+        )
+        results = six.result(), four.result()
+    assert [result.lost for result in results] == [0, 0], results
+    assert ends.client.log().count("Initialization Sequence Completed") == 1
+
+
 def _run(
     net: Line, authority: Authority, pairing: Pairing, wrap: Wrap, initiator: Initiator
 ) -> None:

@@ -172,18 +172,21 @@ def start(
     authority: Authority,
     pairing: Pairing,
     *,
+    transport: str = "udp",
     wrap: Wrap = Wrap.TLS_CRYPT,
     server_extra: Sequence[str] = (),
     client_extra: Sequence[str] = (),
 ) -> Ends:
-    """Both ends up over UDP in the underlay's family."""
-    protocol = f"udp{net.server_address.version}"
+    """Both ends up over ``udp`` or ``tcp`` in the underlay's family."""
+    protocol = f"{transport}{net.server_address.version}"
     server = pairing.server.start(
         net.server, server_text(authority, *server_extra, protocol=protocol, wrap=wrap), "server"
     )
     server.wait_up()
     client = pairing.client.start(
-        net.client, client_text(authority, remote_of(net), *client_extra, wrap=wrap), "client"
+        net.client,
+        client_text(authority, remote_of(net, transport), *client_extra, wrap=wrap),
+        "client",
     )
     client.wait_up()
     return Ends(net, server, client)
