@@ -149,7 +149,7 @@ class KernelDatapath:
         self._peers.add(peer)
         if peer.alive:
             try:
-                self._opened().routes.set(spec.peer, peer.iroutes())
+                self._route(peer)
             except HostError:
                 self.remove_peer(spec.peer)
                 raise
@@ -164,7 +164,7 @@ class KernelDatapath:
                 self._change(peer, spec)
         self._peers.update(peer, spec)
         if peer.alive:
-            self._opened().routes.set(spec.peer, peer.iroutes())
+            self._route(peer)
 
     def remove_peer(self, peer: PeerId) -> PeerCounters:
         known = self._peers.get(peer)
@@ -250,6 +250,10 @@ class KernelDatapath:
             kernel.peers.delete_peer(peer.spec.peer)
             self._detach(peer.spec.path.link)
         kernel.routes.set(peer.spec.peer, {})
+
+    def _route(self, peer: KernelPeer) -> None:
+        if self._many_peers:
+            self._opened().routes.set(peer.spec.peer, peer.iroutes())
 
     def _move(self, peer: KernelPeer, spec: PeerSpec) -> None:
         """To another socket. Keys would have to be installed again, and their packet ids with them:

@@ -12,10 +12,11 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ovpn6.model.errors import HostError
+from ovpn6.netlink.codec import Codec, Pairs
 
 CREATE, EXCLUSIVE, REPLACE = 0x400, 0x200, 0x100
 """``NLM_F_CREATE``, ``NLM_F_EXCL``, ``NLM_F_REPLACE``."""
@@ -74,17 +75,22 @@ class Conversation:
         self,
         operation: str,
         kind: int,
-        message: type[Any],
+        message: type[Any] | Codec,
         fields: Mapping[str, int],
         attributes: Mapping[str, Any] | None = None,
         flags: int = 0,
     ) -> list[Any]:
         """Send one message of the class ``message`` and type ``kind``; the decoded answers.
 
-        Only attributes that are not None are sent. ``HostError`` names ``operation`` and gives the
-        kernel's own reason where it has one.
+        ``message``: a class of pyroute2's, or the codec of one. Only attributes that are not None
+        are sent. ``HostError`` names ``operation`` and gives the kernel's own reason where it has
+        one.
         """
-        data = self._encode(kind, message, fields, attributes, flags)
+        said = [pair for pair in (attributes or {}).items() if pair[1] is not None]
+        flags |= _REQUEST | _ACK
+        self._sequence += 1
+        encode = message.encode if isinstance(message, Codec) else _encoder(message)
+        data = encode(kind, flags, self._sequence, fields, said)
         for _ in range(_DUMP_ATTEMPTS):
             try:
                 self._socket.send(data)
@@ -95,34 +101,17 @@ class Conversation:
                 raise HostError(operation, "the kernel did not answer", errno.ETIMEDOUT) from None
             except OSError as error:
                 raise _host_error(operation, error) from None
+            except ValueError as error:
+                raise HostError(operation, str(error), errno.EBADMSG) from None
         raise HostError(operation, "the table changes too often to be read", errno.EINTR)
 
     def close(self) -> None:
         """May be called twice."""
         self._socket.close()
 
-    def _encode(
-        self,
-        kind: int,
-        message: type[Any],
-        fields: Mapping[str, int],
-        attributes: Mapping[str, Any] | None,
-        flags: int,
-    ) -> bytearray:
-        request = message()
-        for name, value in fields.items():
-            request[name] = value
-        request["attrs"] = [pair for pair in (attributes or {}).items() if pair[1] is not None]
-        request["header"]["type"] = kind
-        request["header"]["flags"] = _REQUEST | _ACK | flags
-        self._sequence += 1
-        request["header"]["sequence_number"] = self._sequence
-        request.encode()
-        encoded: bytearray = request.data
-        return encoded
-
-    def _answers(self, operation: str, message: type[Any]) -> list[Any]:
+    def _answers(self, operation: str, message: type[Any] | Codec) -> list[Any]:
         """Until the kernel says that it was all."""
+        decode = message.decode if isinstance(message, Codec) else _decoder(message)
         found: list[Any] = []
         interrupted = False
         while True:
@@ -135,9 +124,7 @@ class Conversation:
                     if interrupted:
                         raise _TableChanged
                     return found
-                answer = message(packet)
-                answer.decode()
-                found.append(answer)
+                found.append(decode(packet))
 
 
 class Overrun(Exception):
@@ -209,6 +196,33 @@ def raise_error(operation: str, kind: int, flags: int, packet: bytes) -> None:
 
 class _TableChanged(Exception):
     """While it was read: some of it may be there twice, or not at all."""
+
+
+def _encoder(message: type[Any]) -> Callable[..., bytearray]:
+    def encode(
+        kind: int, flags: int, sequence: int, fields: Mapping[str, int], attributes: Pairs
+    ) -> bytearray:
+        request = message()
+        for name, value in fields.items():
+            request[name] = value
+        request["attrs"] = attributes
+        request["header"]["type"] = kind
+        request["header"]["flags"] = flags
+        request["header"]["sequence_number"] = sequence
+        request.encode()
+        encoded: bytearray = request.data
+        return encoded
+
+    return encode
+
+
+def _decoder(message: type[Any]) -> Callable[[bytes], Any]:
+    def decode(packet: bytes) -> Any:
+        answer = message(packet)
+        answer.decode()
+        return answer
+
+    return decode
 
 
 def _open_socket(protocol: int, flags: int = 0) -> socket.socket:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ovpn6.datapath.ovpn_netlink.family import Family
-from ovpn6.datapath.ovpn_netlink.messages import VERSION, Command, ovpnmsg
+from ovpn6.datapath.ovpn_netlink.messages import VERSION, Command
 from ovpn6.datapath.ovpn_netlink.records import (
+    CODEC,
     Attributes,
     KeyState,
     PeerOrder,
@@ -113,7 +114,7 @@ class OvpnDevice:
         return self._conversation.request(
             operation,
             self._family.number,
-            ovpnmsg,
+            CODEC,
             {"cmd": int(command), "version": VERSION},
             {"OVPN_A_IFINDEX": self.index, **attributes},
             flags,

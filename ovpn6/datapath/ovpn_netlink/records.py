@@ -13,14 +13,14 @@ from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.names import KeyId, KeySlot, PeerId
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Keepalive, KeyMaterial, PeerCounters
+from ovpn6.netlink.codec import Codec
 
 Attributes = dict[str, Any]
 
 SLOTS = {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
 """``enum ovpn_key_slot``."""
 
-_NESTED_HEADER = 20
-"""Octets of ``struct nlmsghdr`` and ``struct genlmsghdr``: less is no message of a family."""
+CODEC = Codec(ovpnmsg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,7 @@ def decode_notification(packet: bytes) -> Notification | None:
 
     Raises ``ValueError`` when it is cut short or misses what it must hold.
     """
-    if len(packet) < _NESTED_HEADER:
-        raise ValueError("a notification cut short")
-    message = ovpnmsg(packet)
-    message.decode()
+    message = CODEC.decode(packet)
     decode = _NOTIFICATIONS.get(message["cmd"])
     if decode is None:
         return None
