@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2 import IPRoute  # noqa: F401 runs the package itself, before its parts are used
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ovpn6.datapath.ovpn_netlink.link_kind import MODE_MP, ovpn
