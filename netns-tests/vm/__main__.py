@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -75,12 +74,9 @@ def _chroot(options: argparse.Namespace) -> int:
 
 
 def _clean(_: argparse.Namespace) -> int:
-    if cache.CACHE.exists():
-        cache.remove_other_roots(None)
-        kept = [str(path) for path in cache.CACHE.glob("root-*/")]
-        if kept:
-            raise VmError(f"in use: {', '.join(kept)}")
-        subprocess.run(["rm", "-rf", "--", str(cache.CACHE)], check=True)
+    kept = cache.remove_everything()
+    if kept:
+        raise VmError(f"in use: {', '.join(str(path) for path in kept)}")
     return 0
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -22,6 +23,8 @@ APT = CACHE / "apt"
 RUNS = CACHE / "runs"
 
 KEPT_RUNS = 10
+
+_OURS = ("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock")
 
 
 @contextmanager
@@ -52,6 +55,25 @@ def remove_other_roots(wanted: Path | None) -> None:
             except BlockingIOError:
                 continue
             remove_root(root)
+
+
+def remove_everything() -> tuple[Path, ...]:
+    """Remove what the rig put into the cache, and nothing else; the roots in use stay."""
+    if not CACHE.exists():
+        return ()
+    with building():
+        remove_other_roots(None)
+        kept = tuple(CACHE.glob("root-*/"))
+        for pattern in () if kept else _OURS:
+            for path in CACHE.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+    with contextlib.suppress(OSError):
+        # Somebody else's files may be there as well.
+        CACHE.rmdir()
+    return kept
 
 
 def remove_root(root: Path) -> None:
