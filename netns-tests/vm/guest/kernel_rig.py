@@ -58,8 +58,8 @@ class KernelRig:
             )
             for reports, many in zip(self.reports, many_peers, strict=True)
         )
-        self._taps: list[socket.socket] = []
-        self._sources: list[dict[int, socket.socket]] = []
+        self._taps: dict[int, socket.socket] = {}
+        self._sources: dict[int, dict[int, socket.socket]] = {}
         self._delivered: tuple[list[bytes], list[bytes]] = ([], [])
         self._locals: dict[tuple[int, int], Endpoint] = {}
         for end in (0, 1):
@@ -79,8 +79,7 @@ class KernelRig:
             for network in EVERYTHING:
                 namespace.run(["ip", "route", "add", network, "dev", name])
         tap, sources = in_netns(namespace.full_name, lambda: _open_ends(name))
-        self._taps[end:] = [tap]
-        self._sources[end:] = [sources]
+        self._taps[end], self._sources[end] = tap, sources
 
     def open_link(self, end: int, link: int) -> Endpoint:
         spec = LinkSpec(Transport.UDP, local_address=LOOPBACK)
@@ -132,7 +131,10 @@ class KernelRig:
     def close(self) -> None:
         for path in self.datapaths:
             path.close()
-        for opened in (*self._taps, *(s for found in self._sources for s in found.values())):
+        for opened in (
+            *self._taps.values(),
+            *(s for found in self._sources.values() for s in found.values()),
+        ):
             opened.close()
         self.loop.close()
         leftover = [device for name in self.namespaces for device in name.tunnels()]
