@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ovpn6.config.schema import TunnelConfig
 from ovpn6.daemon.logs import Logger
-from ovpn6.datapath.choose import Demands, KernelOptions, choose, open_datapath
+from ovpn6.datapath.choose import Demands, KernelOptions, choose, is_kernel, open_datapath
 from ovpn6.datapath.interface import Capabilities, Datapath
 from ovpn6.datapath.kernel_device import remove_leftovers
 from ovpn6.datapath.userspace import UserspaceOptions
@@ -79,7 +79,7 @@ class Machinery:
         if not self.device:
             self._remove_leftovers(spec)
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
-            self.logger.log(Level.NOTICE, f"TUN/TAP device {self.device} opened")
+            self.logger.log(Level.NOTICE, f"{_kind(self.capabilities)} device {self.device} opened")
         self._host.open(self.device, spec.netns, "", spec.txqueuelen)
 
     def gateway_environment(self) -> dict[str, str]:
@@ -136,6 +136,11 @@ class Machinery:
             undo()
         except HostError as error:
             self.logger.log(Level.ERROR, str(error))
+
+
+def _kind(capabilities: Capabilities) -> str:
+    """In OpenVPN's words."""
+    return "DCO" if is_kernel(capabilities) else "TUN/TAP"
 
 
 def _demands(config: TunnelConfig) -> Demands:

@@ -144,7 +144,7 @@ def script_base(config: TunnelConfig, *, unix_time: float, daemon_pid: int) -> d
 def version_line() -> str:
     """What we are: the first log line, ``--version`` and the title of the status file."""
     machine = f"{platform.machine()}-{platform.system().lower()}"
-    return f"ovpn6 {ovpn6.__version__} {machine} [SSL (OpenSSL)] [AEAD] [user space]"
+    return f"ovpn6 {ovpn6.__version__} {machine} [SSL (OpenSSL)] [AEAD] [DCO]"
 
 
 def library_line() -> str:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from ovpn6.datapath.kernel import CAPABILITIES as KERNEL
 from ovpn6.datapath.kernel import KernelDatapath
 from ovpn6.datapath.kernel_open import NO_MODULE, open_kernel
 from ovpn6.datapath.ovpn_netlink.family import check_permission, find_family
-from ovpn6.datapath.ovpn_netlink.messages import FAMILY
 from ovpn6.datapath.userspace import CAPABILITIES as USERSPACE
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.errors import HostError
@@ -27,9 +23,6 @@ from ovpn6.model.names import LinkId
 from ovpn6.netlink.conversation import GENERIC, Conversation
 
 NET_DEVICES = Path("/sys/class/net")
-MODPROBE = "/sbin/modprobe"
-MODPROBE_TIMEOUT = 30
-"""Seconds."""
 DEFAULT_REPLAY = (64, 15)
 
 
@@ -58,7 +51,7 @@ class Choice:
     @property
     def is_kernel(self) -> bool:
         """Whether data packets stay in the kernel."""
-        return self.capabilities is KERNEL
+        return is_kernel(self.capabilities)
 
     def __str__(self) -> str:
         return f"data path: {self.capabilities.name}: {self.reason}"
@@ -73,16 +66,13 @@ class KernelOptions:
 
 
 def probe_kernel() -> str:
-    """Why the kernel's module cannot be used, "" when it can. Loads it if need be."""
+    """Why the kernel's module cannot be used, "" when it can. Asking makes the kernel load it."""
     try:
         conversation = Conversation(GENERIC)
     except HostError as error:
         return str(error)
     try:
         family = find_family(conversation)
-        if family is None and os.geteuid() == 0:
-            _load_module()
-            family = find_family(conversation)
         if family is None:
             return NO_MODULE
         check_permission(conversation, family)
@@ -113,6 +103,11 @@ def choose(
     if reason:
         return Choice(USERSPACE, reason)
     return Choice(KERNEL, "the ovpn module carries data packets", _notices(demands))
+
+
+def is_kernel(capabilities: Capabilities) -> bool:
+    """Whether this is the data path in the kernel."""
+    return capabilities is KERNEL
 
 
 def open_datapath(
@@ -160,16 +155,3 @@ def _notices(demands: Demands) -> tuple[str, ...]:
     if demands.replay_window == DEFAULT_REPLAY:
         return ()
     return ("replay-window has no effect: the kernel's own window is 2048 packets",)
-
-
-def _load_module() -> None:
-    """What the kernel's own attempt would not find: a module without the alias."""
-    with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
-            [MODPROBE, "--quiet", "--", FAMILY],
-            timeout=MODPROBE_TIMEOUT,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )

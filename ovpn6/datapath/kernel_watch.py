@@ -193,18 +193,24 @@ class KernelWatch:
             self._floated(peer, state, remote)
 
     def _floated(self, peer: KernelPeer, state: PeerState, remote: Endpoint) -> None:
+        if not peer.spec.float_allowed:
+            self._move_back(peer)
+            count(self._counts, "data from another address")
+            return
         path = Path(peer.spec.path.link, remote, state.local if peer.spec.path.local else None)
         owner = self._peers.owner(path)
         if owner is not None and owner is not peer and owner.alive:
-            old = peer.spec.path
-            self._kernel.peers.set_peer(
-                PeerOrder(peer.spec.peer, remote=old.remote, local=old.local)
-            )
+            self._move_back(peer)
             count(self._counts, "data float conflict")
             self._report(FloatConflict(peer.spec.peer, path, owner.spec.peer))
             return
         self._peers.update(peer, replace(peer.spec, path=path))
         self._report(PeerFloated(peer.spec.peer, path))
+
+    def _move_back(self, peer: KernelPeer) -> None:
+        """The kernel has moved it already, and what came from there is delivered."""
+        old = peer.spec.path
+        self._kernel.peers.set_peer(PeerOrder(peer.spec.peer, remote=old.remote, local=old.local))
 
     # --- judgement ------------------------------------------------------------------------------
 

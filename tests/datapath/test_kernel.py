@@ -250,6 +250,15 @@ def test_a_move_to_another_peers_path_is_undone_and_told(rig: Rig) -> None:
     assert rig.kernel.peers.states[ONE].remote == remote(ONE)
 
 
+def test_without_leave_to_float_a_move_is_undone(rig: Rig) -> None:
+    rig.path.add_peer(replace(spec_of(ONE), float_allowed=False))
+    rig.kernel.peers.move(ONE, remote(50))
+    rig.tell(PeerMoved(INDEX, ONE, remote(50)))
+    assert rig.reports == []
+    assert rig.kernel.peers.states[ONE].remote == remote(ONE)
+    assert rig.path.drops().counts == {"data from another address": 1}
+
+
 # --- keys ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,171 @@
+"""Daemons whose data channel is in the kernel, beside OpenVPN 2.7 with its offload and without."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from interop.ends import (
+    INNER,
+    OURS_OURS,
+    OURS_STOCK,
+    PAIRINGS,
+    SERVER_6,
+    STOCK_OURS,
+    Ends,
+    Maker,
+    Pairing,
+    client_text,
+    make_authority,
+    remote_of,
+    server_text,
+    start,
+)
+
+from ovpn6.lab import Lab, Line, Tunnel, Underlay, line, ping, transfer, wait_reachable
+from ovpn6.pki.authority import Authority
+
+pytestmark = pytest.mark.root
+
+IN_KERNEL = r"data path: kernel \(ovpn\): the ovpn module carries data packets"
+IN_USER_SPACE = r"data path: user space \(Python\): (.*)"
+UNDERLAYS = {
+    "udp6": ("udp", Underlay.IPV6),
+    "udp4": ("udp", Underlay.IPV4),
+    "tcp6": ("tcp", Underlay.IPV6),
+}
+HUNDRED_MEGABYTES = 100_000_000
+TICKS_PER_SECOND = 100
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("kernel"))
+
+
+@pytest.mark.parametrize("underlay", UNDERLAYS)
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_both_families_pass_through_the_kernels_of_both_ends(
+    lab: Lab, authority: Authority, pairing: Pairing, underlay: str
+) -> None:
+    transport, families = UNDERLAYS[underlay]
+    net = line(lab, families)
+    server = pairing.server.start(net.server, server_text(authority, protocol=underlay), "server")
+    server.wait_up()
+    client_config = client_text(authority, remote_of(net, transport))
+    client = pairing.client.start(net.client, client_config, "client")
+    client.wait_up()
+    ends = Ends(net, server, client)
+    for end, maker in ((server, pairing.server), (client, pairing.client)):
+        assert end.device().kind == "ovpn"
+        if maker is Maker.OURS:
+            assert re.search(IN_KERNEL, end.log())
+    check_both_ways(ends)
+    row = ends.client_row()
+    assert row.bytes_received > 0
+    assert row.bytes_sent > 0
+    for end in (client, server):
+        assert end.stop() == 0
+    assert net.client.tunnels() == net.server.tunnels() == ()
+
+
+@pytest.mark.parametrize("pairing", [OURS_STOCK, STOCK_OURS, OURS_OURS], ids=str)
+def test_the_other_end_may_be_in_user_space(
+    lab: Lab, authority: Authority, pairing: Pairing
+) -> None:
+    net = line(lab, Underlay.IPV6)
+    extra = ("disable-dco",)
+    elsewhere = "client" if pairing.server is Maker.OURS else "server"
+    ends = start(
+        net,
+        authority,
+        pairing,
+        server_extra=extra if elsewhere == "server" else (),
+        client_extra=extra if elsewhere == "client" else (),
+    )
+    kinds = {"server": ends.server.device().kind, "client": ends.client.device().kind}
+    assert kinds.pop(elsewhere) == "tun"
+    assert list(kinds.values()) == ["ovpn"]
+    check_both_ways(ends)
+
+
+@pytest.mark.parametrize(
+    ("line_of_config", "reason"),
+    [("disable-dco", "disable-dco is set"), ("comp-lzo no", "comp-lzo and compress")],
+)
+def test_what_needs_user_space_is_named_and_works(
+    lab: Lab, authority: Authority, line_of_config: str, reason: str
+) -> None:
+    extra = (line_of_config,)
+    net = line(lab, Underlay.IPV6)
+    ends = start(net, authority, OURS_OURS, server_extra=extra, client_extra=extra)
+    for end in (ends.server, ends.client):
+        found = re.search(IN_USER_SPACE, end.log())
+        assert found is not None
+        assert found[1].startswith(reason)
+        assert end.device().kind == "tun"
+    check_both_ways(ends)
+
+
+def test_data_packets_do_not_enter_python(lab: Lab, authority: Authority) -> None:
+    ends = start(line(lab, Underlay.IPV6), authority, OURS_OURS)
+    assert ping(ends.net.client, SERVER_6).complete
+    before = [Used.by(end) for end in (ends.server, ends.client)]
+    assert transfer(ends.net.client, ends.net.server, SERVER_6, HUNDRED_MEGABYTES // 2)
+    after = [Used.by(end) for end in (ends.server, ends.client)]
+    for was, now in zip(before, after, strict=True):
+        print(f"processor: {now.seconds - was.seconds:.2f} s, octets: {now.octets - was.octets}")
+        # Both directions of it.
+        assert now.octets - was.octets >= HUNDRED_MEGABYTES
+        # One tick of the clock a second is more than enough for timers.
+        assert now.seconds - was.seconds < 1.0
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_a_killed_daemon_leaves_a_device_that_its_next_start_removes(
+    lab: Lab, authority: Authority, role: str
+) -> None:
+    ends = start(line(lab, Underlay.IPV6), authority, OURS_OURS, server_extra=("keepalive 1 4",))
+    victim = ends.server if role == "server" else ends.client
+    old = victim.device()
+    victim.namespace.run(["ip", "link", "add", "bystander", "type", "ovpn"])
+    victim.process.kill()
+    assert old.name in [device.name for device in victim.namespace.tunnels()]
+    victim.restart()
+    victim.wait_up()
+    assert re.search(rf"removed {old.name}, whose process died", victim.log())
+    for address in INNER:
+        wait_reachable(ends.net.client, address, 30)
+    victim.namespace.run(["ip", "link", "delete", "bystander"])
+    for end in (ends.client, ends.server):
+        assert end.stop() == 0
+    assert ends.net.client.tunnels() == ends.net.server.tunnels() == ()
+
+
+def check_both_ways(ends: Ends) -> None:
+    """Pings of both families both ways and an intact transfer in each."""
+    net: Line = ends.net
+    for address in INNER:
+        wait_reachable(net.client, address)
+        assert ping(net.client, address).complete, address
+        assert transfer(net.client, net.server, address), address
+    for address in ends.inner_addresses():
+        assert ping(net.server, address).complete, address
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a daemon used of the processor, and its device's octets of both directions."""
+
+    seconds: float
+    octets: int
+
+    @classmethod
+    def by(cls, end: Tunnel) -> Used:
+        fields = Path(f"/proc/{end.process.pid}/stat").read_text().rpartition(")")[2].split()
+        name = end.device().name
+        shown = end.namespace.run(["ip", "-s", "-j", "link", "show", name]).stdout
+        octets = sum(int(number) for number in re.findall(r'"bytes":(\d+)', shown))
+        return cls((int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND, octets)
