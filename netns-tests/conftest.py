@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from ovpn6.pki.authority import Authority
 
 pytest_plugins = ["ovpn6.lab.pytest_plugin"]
+
+
+@pytest.fixture(autouse=True)
+def quick_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once a test is over its processes are killed: goodbyes that nobody checks take seconds."""
+    lab = request.getfixturevalue("lab") if "lab" in request.fixturenames else None
+    yield
+    for process in lab.processes() if lab else ():
+        if process.running:
+            process.kill()
 
 
 @pytest.fixture(scope="session")
