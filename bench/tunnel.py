@@ -168,9 +168,13 @@ class _Running:
         return self._tunnel
 
     def __exit__(self, *exception: object) -> None:
-        if self._tunnel is not None:
+        if self._tunnel is None:
+            return
+        if self._kind is STOCK:
             # A hundred polite goodbyes in turn, each up to a second, are not what is measured.
             self._tunnel.process.kill()
+        else:
+            self._tunnel.stop()
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, dict[str, list[float]]]:
