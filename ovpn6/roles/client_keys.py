@@ -14,9 +14,7 @@ from __future__ import annotations
 from ovpn6.model.flow import Action, DropKey, InstallKey, SwapKeys
 from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
 from ovpn6.model.specs import KeyMaterial
-
-SWAP_DEFERRAL = 3.0
-"""Seconds from the last acknowledgement to the change; one retransmission takes two."""
+from ovpn6.roles.key_change import swap_deferral
 
 
 class KeyRing:
@@ -24,7 +22,7 @@ class KeyRing:
 
     def __init__(self, peer: PeerId, reneg_sec: float) -> None:
         self._peer = peer
-        self._deferral = min(SWAP_DEFERRAL, reneg_sec / 2) if reneg_sec else SWAP_DEFERRAL
+        self._deferral = swap_deferral(reneg_sec)
         self._slots: dict[KeySlot, KeyId] = {}
         self._waiting: KeyId | None = None
         self._acknowledged: set[KeyId] = set()

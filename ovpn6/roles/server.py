@@ -139,6 +139,9 @@ class ServerRole:
             peer.waiting.token_due = None
             if peer.state is PeerState.ACTIVE:
                 server_auth.send_new_token(core, peer, now)
+        swap_at = peer.waiting.swap_at
+        if swap_at is not None and now >= swap_at:
+            server_data.swap_overdue(core, peer)
         deadline = peer.waiting.deadline
         if deadline is not None and now >= deadline:
             self._overdue(peer, now)
@@ -291,7 +294,12 @@ class ServerRole:
         for peer in core.touched.values():
             if peer.state is not PeerState.GONE:
                 waiting = peer.waiting
-                moments = (peer.connection.next_deadline(), waiting.deadline, waiting.token_due)
+                moments = (
+                    peer.connection.next_deadline(),
+                    waiting.deadline,
+                    waiting.token_due,
+                    waiting.swap_at,
+                )
                 due = min((moment for moment in moments if moment is not None), default=None)
                 core.timers.set((TimerKind.PEER, peer.peer), due)
         core.touched.clear()

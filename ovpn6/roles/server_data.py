@@ -12,6 +12,7 @@ from ovpn6.model.names import Instant, KeyId, KeySlot, Level, Transport
 from ovpn6.model.specs import KeyMaterial, PeerSpec
 from ovpn6.protocol.messages import push_replies
 from ovpn6.protocol.negotiation_rules import IvProto
+from ovpn6.roles.key_change import swap_deferral
 from ovpn6.roles.push import PushFacts, auth_token_option, is_pushable, push_options, pushed_mtu
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_keys import KeyFact, KeyStep
@@ -89,6 +90,26 @@ def peer_spec(core: ServerCore, peer: ServerPeer) -> PeerSpec:
 def key_fact(core: ServerCore, peer: ServerPeer, key_id: KeyId, fact: KeyFact) -> None:
     """Something became known of a key id; do what follows."""
     _carry_out(core, peer, key_id, peer.keys.learn(key_id, fact))
+
+
+def key_acknowledged(core: ServerCore, peer: ServerPeer, key_id: KeyId, now: Instant) -> None:
+    """The client has all that we said of a negotiation: it can make the key, and soon will have it.
+
+    A packet under the key says so for certain, but not every datapath tells of it; and a client
+    whose data channel is in its kernel acknowledges before the key is there.
+    """
+    if peer.keys.slots.get(KeySlot.PRIMARY) in (None, key_id):
+        return
+    peer.waiting.swap = key_id
+    peer.waiting.swap_at = Instant(now + swap_deferral(core.config.control.reneg_sec))
+    core.touch(peer)
+
+
+def swap_overdue(core: ServerCore, peer: ServerPeer) -> None:
+    """An acknowledged key waits no longer."""
+    key_id, peer.waiting.swap, peer.waiting.swap_at = peer.waiting.swap, None, None
+    if key_id is not None:
+        key_fact(core, peer, key_id, KeyFact.CONFIRMED)
 
 
 def key_expired(core: ServerCore, peer: ServerPeer, key_id: KeyId, now: Instant) -> None:

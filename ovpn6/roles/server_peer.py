@@ -25,7 +25,7 @@ from ovpn6.config.schema import PeerConfig
 from ovpn6.model.addresses import IPNetwork, Path
 from ovpn6.model.errors import UsageError
 from ovpn6.model.identity import PeerIdentity
-from ovpn6.model.names import Instant, PeerId, SessionId, Transport
+from ovpn6.model.names import Instant, KeyId, PeerId, SessionId, Transport
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing
 from ovpn6.protocol.connection import Connection
@@ -148,6 +148,7 @@ class Waiting:
 
     ``verdicts``: scripts that must still say yes. ``learning``: networks whose learn-address script
     runs. ``deadline``: when the present state must be over. ``token_due``: time for a new token.
+    ``swap_at``: when the key ``swap`` takes over at the latest.
     """
 
     deadline: Instant | None = None
@@ -155,6 +156,8 @@ class Waiting:
     learning: int = 0
     push_wanted: bool = False
     token_due: Instant | None = None
+    swap: KeyId | None = None
+    swap_at: Instant | None = None
 
 
 @dataclass(slots=True, eq=False)

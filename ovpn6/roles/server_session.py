@@ -27,8 +27,10 @@ def handle(core: ServerCore, peer: ServerPeer, event: events.Event, now: Instant
             server_data.key_fact(core, peer, event.key_id, KeyFact.EXCHANGED)
             _push_if_waiting(core, peer, now)
         case events.Acknowledged():
-            server_data.key_fact(core, peer, event.key_id, KeyFact.CONFIRMED)
+            server_data.key_acknowledged(core, peer, event.key_id, now)
         case events.RenegotiationStarted():
+            # The client forgets the key before the last now.
+            server_data.swap_overdue(core, peer)
             peer.keys.begin(event.key_id)
             who = "the client" if event.by_peer else "us"
             core.log(Level.DEBUG, f"renegotiation {event.key_id}, begun by {who}", peer)

@@ -83,6 +83,7 @@ from ovpn6.protocol.connection import (
 )
 from ovpn6.protocol.wrapping import ClientWrapping, PlainWrapper
 from ovpn6.roles.interface import RoleContext
+from ovpn6.roles.key_change import SWAP_DEFERRAL
 from ovpn6.roles.server import ServerRole
 from tests.protocol.sim import FakeTls, entropy_of
 
@@ -422,7 +423,12 @@ class SiteClient:
         self.take(self.connection.send_message(text, self.site.now))
 
     def renegotiate(self) -> None:
-        """Begin new keys, not sooner than a server lets us."""
+        """New keys, not sooner than a server lets us, until they have taken over."""
+        self.begin_renegotiation()
+        self.site.pass_time(SWAP_DEFERRAL)
+
+    def begin_renegotiation(self) -> None:
+        """New keys, acknowledged at once."""
         self.site.pass_time(RENEGOTIATION_PAUSE)
         self.take(self.connection.renegotiate(self.site.now))
 

@@ -6,7 +6,8 @@ from ovpn6.model.flow import Action, DropKey, InstallKey, SwapKeys
 from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import KeyMaterial
-from ovpn6.roles.client_keys import SWAP_DEFERRAL, KeyRing
+from ovpn6.roles.client_keys import KeyRing
+from ovpn6.roles.key_change import SWAP_DEFERRAL
 
 PEER = PeerId(3)
 SECRET = SecretBytes(bytes(32))

@@ -11,7 +11,7 @@ from ovpn6.model import flow
 from ovpn6.model.flow import DropKey, InstallKey, SwapKeys
 from ovpn6.model.names import KeyId, KeySlot, PeerId
 from ovpn6.protocol import events
-from ovpn6.roles.client_keys import SWAP_DEFERRAL
+from ovpn6.roles.key_change import SWAP_DEFERRAL
 from tests.roles.client_world import HOME, Server, World, config
 
 PEER = PeerId(5)
