@@ -189,6 +189,8 @@ class DataConfig:
     compress_migrate: bool = False
     comp_stub: bool = False
     """``comp-lzo no`` / ``compress stub``: the one-byte stub header."""
+    comp_stub_v2: bool = False
+    """``compress stub-v2``: packets as without it, but clients may announce that framing."""
     disable_dco: bool = False
 
 

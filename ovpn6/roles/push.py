@@ -93,7 +93,7 @@ def settle_compression(
     if not capabilities.comp_lzo:
         return Compression()
     if not migrate:
-        return Compression(refusal="client uses compression, which this server does not")
+        return Compression(refusal="client uses compression and this server does not")
     if capabilities.comp_stub_v2:
         framing = Framing.STUB_V2 if Framing.STUB_V2 in framings else Framing.NONE
         return Compression(framing, "compress stub-v2")

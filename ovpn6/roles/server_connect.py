@@ -178,7 +178,8 @@ def _settle_protocol(core: ServerCore, peer: ServerPeer, now: Instant) -> bool:
         capabilities,
         core.context.framings,
         stub=data.comp_stub,
-        migrate=data.compress_migrate,
+        # With stub-v2 here such a client means the same framing, or is told it.
+        migrate=data.compress_migrate or data.comp_stub_v2,
     )
     if agreed.refusal:
         refuse(

@@ -100,7 +100,7 @@ def _fold_comp_lzo(draft: Draft, directive: Directive) -> None:
     how = directive.args[0] if directive.args else "adaptive"
     if one_of("no", "yes", "adaptive")(how) != "no":
         raise ConfigError(_NO_COMPRESSION, advice="use `compress migrate` on a server, or remove")
-    put(draft, "data", comp_stub=True)
+    put(draft, "data", comp_stub=True, comp_stub_v2=False)
 
 
 def _fold_compress(draft: Draft, directive: Directive) -> None:
@@ -109,7 +109,7 @@ def _fold_compress(draft: Draft, directive: Directive) -> None:
     if how == "migrate":
         put(draft, "data", compress_migrate=True)
     elif how == "stub-v2":
-        put(draft, "data", comp_stub=False)
+        put(draft, "data", comp_stub=False, comp_stub_v2=True)
     elif how == "stub":
         message = "this framing of uncompressed packets is not supported"
         raise ConfigError(message, advice="remove the line on both ends")
@@ -123,7 +123,8 @@ def _fold_allow_compression(draft: Draft, directive: Directive) -> None:
 
 
 def _show_compress(config: TunnelConfig) -> list[tuple[str, ...]]:
-    return [("migrate",)] if config.data.compress_migrate else []
+    words = {"migrate": config.data.compress_migrate, "stub-v2": config.data.comp_stub_v2}
+    return [(word,) for word, given in words.items() if given]
 
 
 def _show_comp_lzo(config: TunnelConfig) -> list[tuple[str, ...]]:
@@ -253,7 +254,7 @@ ROWS: tuple[Option, ...] = (
     Option(
         "compress",
         "[HOW]",
-        "migrate: a server tells clients that ask for compression to leave it; stub-v2: nothing.",
+        "migrate or stub-v2: a server tells clients that ask for compression to leave it.",
         _SECTION,
         effect=Effect(_fold_compress, _show_compress),
         pushed=_pushed_compress,
