@@ -114,7 +114,7 @@ def test_replayed_data_packets_are_not_delivered(
     ends = start(net, authority, pairing)
     with wire.watch(net, "server") as near_server, wire.watch(net, "client") as near_client:
         for address in INNER:
-            assert ping(net.client, address, count=20, interval=0.01).complete
+            assert ping(net.client, address, count=20).complete
         captured = {"to-server": frames(near_server), "to-client": frames(near_client)}
     with undisturbed(ends):
         for target in targets(ends, pairing):
@@ -318,7 +318,7 @@ def test_a_client_s_reset_replayed_from_its_address_changes_nothing(
         resets = _resets(capture)
     with undisturbed(ends), wire_end(net.underlay, "to-server") as end:
         send_all(end, [bytes(resets[0])] * 20)
-        assert ping(net.client, SERVER_6, count=10, interval=0.01).complete
+        assert ping(net.client, SERVER_6, count=10).complete
 
 
 @pytest.mark.parametrize("wrap", [Wrap.TLS_CRYPT, Wrap.TLS_AUTH], ids=lambda wrap: wrap.value)

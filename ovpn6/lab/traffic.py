@@ -55,15 +55,21 @@ def ping(
     address: Address,
     *,
     count: int = 3,
-    interval: float = 0.05,
+    interval: float = 0.0,
     size: int = 56,
     wait: int = 1,
 ) -> PingResult:
-    """Ping ``address``, ``count`` times; waits ``wait`` seconds for the last answer."""
+    """Ping ``address``, ``count`` times; waits ``wait`` seconds for the last answer.
+
+    All at once, or with ``interval`` seconds in between. Once there was an answer, iputils waits for
+    the last one only twice as long as for the slowest, or one interval, whatever ``-W`` says, and
+    a busy machine is slower than that at times. So all go out ahead of an interval of ``wait``.
+    """
     version = ip_address(str(address)).version
+    pace = ["-i", str(interval)] if interval else ["-l", str(count), "-i", str(wait)]
     done = source.run(
         [
-            *("ping", f"-{version}", "-n", "-q", "-c", str(count), "-i", str(interval)),
+            *("ping", f"-{version}", "-n", "-q", "-c", str(count), *pace),
             *("-s", str(size), "-W", str(wait), str(address)),
         ],
         check=False,
