@@ -69,7 +69,8 @@ def test_a_daemon_writes_its_pid_and_its_log_and_ends_by_them(
     )
     assert begun.returncode == 0
     assert begun.stdout == ""
-    pid = int(pid_file.read_text())
+    # Stock writes it after the parent has returned.
+    pid = int(wait_for(lambda: pid_file.exists() and pid_file.read_text(), 10, "the pid file"))
     with started_outside(pid):
         wait_for(lambda: "Initialization Sequence Completed" in log.read_text(), 10, "the log")
         # It has left the terminal, the session and the directory of who started it.

@@ -61,7 +61,7 @@ def ping(
 ) -> PingResult:
     """Ping ``address``, ``count`` times; waits ``wait`` seconds for the last answer.
 
-    All at once, or with ``interval`` seconds in between. Once there was an answer, iputils waits for
+    All at once, or with ``interval`` seconds in between. After a first answer iputils waits for
     the last one only twice as long as for the slowest, or one interval, whatever ``-W`` says, and
     a busy machine is slower than that at times. So all go out ahead of an interval of ``wait``.
     """
