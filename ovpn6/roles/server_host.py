@@ -65,6 +65,8 @@ ENDING_PHASES = frozenset({Phase.NOTIFYING, Phase.CLOSING, Phase.DOWN, Phase.DON
 STATE_WORDS = {Phase.RUNNING: "CONNECTED", **dict.fromkeys(ENDING_PHASES, "EXITING")}
 """Other phases are ``CONNECTING``."""
 
+_DOWN_TURN = ("host", "down")
+"""route-pre-down ends before down begins."""
 _OUTCOMES = {
     Signal.TERM: Outcome.EXIT,
     Signal.INT: Outcome.EXIT,
@@ -265,7 +267,10 @@ def _down(core: ServerCore, life: HostLife, now: Instant) -> None:
     scripts = core.config.scripts
     for kind, command in (("route-pre-down", scripts.route_pre_down), ("down", scripts.down)):
         if command and (not kept or scripts.up_restart):
-            core.run(Job(JobKind.DOWN), _up_down(core, kind, command, _signal_name(life)))
+            core.run(
+                Job(JobKind.DOWN, turn=_DOWN_TURN),
+                _up_down(core, kind, command, _signal_name(life)),
+            )
     if not _has_jobs(core, JobKind.DOWN):
         _finish(core, life, now)
 

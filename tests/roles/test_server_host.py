@@ -196,6 +196,16 @@ def test_signals_end_the_server_by_their_meaning(signal: Signal, outcome: Outcom
     assert site.role.step(Started("tun0"), site.now) == []
 
 
+def test_down_waits_for_route_pre_down() -> None:
+    site = Site(config_of(scripts=SCRIPTS))
+    site.scripts["route-pre-down"] = None
+    site.signal(Signal.TERM)
+    assert not site.ran("down")
+    site.answer("route-pre-down")
+    assert site.ran("down")
+    assert site.finished is not None
+
+
 def test_usr2_does_not_end_anything() -> None:
     site = Site()
     site.signal(Signal.USR2)
