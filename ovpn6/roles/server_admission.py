@@ -21,6 +21,8 @@ from ovpn6.roles.server_leave import drop, forget
 from ovpn6.roles.server_peer import ServerPeer
 from ovpn6.roles.server_plan import connection_settings
 
+RESET_PAUSE = 0.9
+"""Seconds; a client that was not answered asks again after one."""
 LEAST_CANDIDATES = 64
 """So many half-open connections are allowed even when ``max-clients`` is small."""
 
@@ -106,7 +108,10 @@ def _stranger(
     verdict = acceptor.receive(path, datagram, now, transport=state.transport)
     match verdict:
         case Reply():
-            core.emit(SendControl(path, verdict.datagram))
+            if _answers_reset(core, path, now):
+                core.emit(SendControl(path, verdict.datagram))
+            else:
+                core.stranger("reset beside a living session", str(path), now)
         case Ignored():
             core.stranger(verdict.reason, str(path), now)
         case Accepted():
@@ -116,6 +121,21 @@ def _stranger(
                 core.stranger("too many half-open connections", str(path), now)
             else:
                 _begin(core, path, state.transport, verdict, datagram, now)
+
+
+def _answers_reset(core: ServerCore, path: Path, now: Instant) -> bool:
+    """Whether a reset, which anybody may have forged or replayed, gets its answer now.
+
+    Beside a living session only one in a while does: each answer makes OpenVPN's client begin anew,
+    and a second one in the midst of that breaks it off after we have left the old session.
+    """
+    for peer in core.peers.on_path(path):
+        if peer.admitted:
+            last = peer.waiting.reset_answered
+            if last is not None and now < last + RESET_PAUSE:
+                return False
+            peer.waiting.reset_answered = now
+    return True
 
 
 def _begin(

@@ -156,6 +156,8 @@ class Waiting:
     learning: int = 0
     push_wanted: bool = False
     token_due: Instant | None = None
+    reset_answered: Instant | None = None
+    """When a reset from its path, of another session, last had an answer."""
     swap: KeyId | None = None
     swap_at: Instant | None = None
 

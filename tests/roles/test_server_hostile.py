@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from ovpn6.config.schema import ScriptsConfig
-from ovpn6.model.flow import ControlReceived, Log, PeerExpired, PeerFloated
-from ovpn6.model.names import KeyId, MessageId, SessionId
+from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.flow import ControlReceived, Log, PeerExpired, PeerFloated, SendControl
+from ovpn6.model.names import KeyId, LinkId, MessageId, SessionId
 from ovpn6.protocol.packets import ControlPacket, Opcode
 from tests.roles.server_site import Site, config_of
+
+ELSEWHERE = Path(LinkId(1), Endpoint(ip_address("2001:db8:bad::1"), 6666))
 
 
 def test_float_to_where_a_candidate_has_the_same_session_id_ends_nobody() -> None:
@@ -65,6 +70,32 @@ def test_many_reasons_of_strangers_silence_the_log_for_a_minute_only() -> None:
     site.actions.clear()
     site.give(ControlReceived(client.path, b"\x38"))
     assert "shorter than its header" in site.log()
+
+
+def test_resets_beside_a_living_session_are_answered_once_in_a_while() -> None:
+    site = Site()
+    victim = site.connected("victim")
+    victim.alive = False
+    site.actions.clear()
+    for number in range(20):
+        site.give(ControlReceived(victim.path, reset(number)))
+    assert len(site.kinds(SendControl)) == 1
+    site.give(ControlReceived(ELSEWHERE, reset(99)))
+    assert len(site.kinds(SendControl)) == 2
+    site.pass_time(1)
+    site.give(ControlReceived(victim.path, reset(100)))
+    assert len(site.kinds(SendControl)) == 3
+
+
+def reset(number: int) -> bytes:
+    """A forged first packet, of another session each."""
+    packet = ControlPacket(
+        Opcode.CONTROL_HARD_RESET_CLIENT_V2,
+        KeyId(0),
+        SessionId(b"forged" + number.to_bytes(2, "big")),
+        message_id=MessageId(0),
+    )
+    return packet.header() + packet.body()
 
 
 def garbage(number: int) -> bytes:
