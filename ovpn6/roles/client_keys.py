@@ -14,7 +14,11 @@ from __future__ import annotations
 from ovpn6.model.flow import Action, DropKey, InstallKey, SwapKeys
 from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
 from ovpn6.model.specs import KeyMaterial
-from ovpn6.roles.key_change import swap_deferral
+from ovpn6.roles.key_change import CLIENT_DEFERRAL, swap_deferral
+
+
+LEAST_INTERVAL = 2.0
+"""Seconds: one early renegotiation says nothing of the next."""
 
 
 class KeyRing:
@@ -22,19 +26,26 @@ class KeyRing:
 
     def __init__(self, peer: PeerId, reneg_sec: float) -> None:
         self._peer = peer
-        self._deferral = swap_deferral(reneg_sec)
+        self._longest = self._deferral = swap_deferral(CLIENT_DEFERRAL, reneg_sec)
+        self._renewed_at: Instant | None = None
         self._slots: dict[KeySlot, KeyId] = {}
         self._waiting: KeyId | None = None
         self._acknowledged: set[KeyId] = set()
         self._swap_at: Instant | None = None
 
-    def first(self, key: KeyMaterial) -> list[Action]:
+    def first(self, key: KeyMaterial, now: Instant) -> list[Action]:
         """The session's first key seals at once."""
+        self._renewed_at = now
         self._slots = {KeySlot.PRIMARY: key.key_id}
         return [InstallKey(self._peer, KeySlot.PRIMARY, key)]
 
     def renewed(self, key: KeyMaterial, now: Instant) -> list[Action]:
         """A renegotiation is through: open with its key, do not seal yet."""
+        if self._renewed_at is not None:
+            # A server does not tell how often it wants new keys.
+            passed = max(LEAST_INTERVAL, now - self._renewed_at)
+            self._deferral = swap_deferral(self._longest, passed)
+        self._renewed_at = now
         actions = self._swap() if self._waiting is not None else []
         self._slots[KeySlot.SECONDARY] = key.key_id
         self._waiting = key.key_id

@@ -328,7 +328,7 @@ class Session:
             *(log(Level.INFO, line) for line in describe(tunnel)),
             *(log(Level.WARNING, notice) for notice in first_notices(tunnel.notices)),
             AddPeer(tunnel.peer_spec(self.path)),
-            *self._keys.first(key),
+            *self._keys.first(key, now),
             Configured(tunnel),
         ]
 

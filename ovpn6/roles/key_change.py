@@ -1,11 +1,18 @@
-"""How long after its acknowledgement a new key begins to seal. PURE."""
+"""How long after its acknowledgement a new key begins to seal. PURE.
+
+Until then the other end may not have it; and it forgets the key before once the next negotiation
+begins, so the wait is well within the time between two of them.
+"""
 
 from __future__ import annotations
 
-SWAP_DEFERRAL = 3.0
-"""Seconds from the last acknowledgement to the change; one retransmission takes two."""
+CLIENT_DEFERRAL = 3.0
+"""Seconds for a client: a server makes its key when our last acknowledgement reaches it, and one
+that is lost comes again after two."""
+SERVER_DEFERRAL = 1.0
+"""Seconds for a server: a client that acknowledged everything has only to install its key."""
 
 
-def swap_deferral(reneg_sec: float) -> float:
-    """Seconds, well within ``reneg_sec`` (0 is never)."""
-    return min(SWAP_DEFERRAL, reneg_sec / 2) if reneg_sec else SWAP_DEFERRAL
+def swap_deferral(longest: float, interval: float) -> float:
+    """Seconds to wait; ``interval`` between two negotiations, 0 when it is not known."""
+    return min(longest, interval / 2) if interval else longest

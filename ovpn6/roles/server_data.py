@@ -12,7 +12,7 @@ from ovpn6.model.names import Instant, KeyId, KeySlot, Level, Transport
 from ovpn6.model.specs import KeyMaterial, PeerSpec
 from ovpn6.protocol.messages import push_replies
 from ovpn6.protocol.negotiation_rules import IvProto
-from ovpn6.roles.key_change import swap_deferral
+from ovpn6.roles.key_change import SERVER_DEFERRAL, swap_deferral
 from ovpn6.roles.push import PushFacts, auth_token_option, is_pushable, push_options, pushed_mtu
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_keys import KeyFact, KeyStep
@@ -100,8 +100,9 @@ def key_acknowledged(core: ServerCore, peer: ServerPeer, key_id: KeyId, now: Ins
     """
     if peer.keys.slots.get(KeySlot.PRIMARY) in (None, key_id):
         return
+    reneg_sec = core.config.control.reneg_sec
     peer.waiting.swap = key_id
-    peer.waiting.swap_at = Instant(now + swap_deferral(core.config.control.reneg_sec))
+    peer.waiting.swap_at = Instant(now + swap_deferral(SERVER_DEFERRAL, reneg_sec))
     core.touch(peer)
 
 

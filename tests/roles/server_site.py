@@ -83,7 +83,7 @@ from ovpn6.protocol.connection import (
 )
 from ovpn6.protocol.wrapping import ClientWrapping, PlainWrapper
 from ovpn6.roles.interface import RoleContext
-from ovpn6.roles.key_change import SWAP_DEFERRAL
+from ovpn6.roles.key_change import SERVER_DEFERRAL
 from ovpn6.roles.server import ServerRole
 from tests.protocol.sim import FakeTls, entropy_of
 
@@ -425,7 +425,7 @@ class SiteClient:
     def renegotiate(self) -> None:
         """New keys, not sooner than a server lets us, until they have taken over."""
         self.begin_renegotiation()
-        self.site.pass_time(SWAP_DEFERRAL)
+        self.site.pass_time(SERVER_DEFERRAL)
 
     def begin_renegotiation(self) -> None:
         """New keys, acknowledged at once."""

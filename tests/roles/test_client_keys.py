@@ -7,7 +7,7 @@ from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import KeyMaterial
 from ovpn6.roles.client_keys import KeyRing
-from ovpn6.roles.key_change import SWAP_DEFERRAL
+from ovpn6.roles.key_change import CLIENT_DEFERRAL
 
 PEER = PeerId(3)
 SECRET = SecretBytes(bytes(32))
@@ -23,7 +23,7 @@ def install(slot: KeySlot, number: int) -> InstallKey:
 
 def ring(reneg_sec: float = 3600) -> KeyRing:
     keys = KeyRing(PEER, reneg_sec)
-    assert keys.first(key(0)) == [install(KeySlot.PRIMARY, 0)]
+    assert keys.first(key(0), now(-3600)) == [install(KeySlot.PRIMARY, 0)]
     return keys
 
 
@@ -44,9 +44,9 @@ def test_without_confirmation_it_seals_a_while_after_the_last_acknowledgement() 
     keys.renewed(key(1), now(0))
     assert keys.next_deadline() is None, "never before it is acknowledged"
     keys.acknowledged(KeyId(1), now(1))
-    assert keys.next_deadline() == now(1 + SWAP_DEFERRAL)
-    assert keys.tick(now(1 + SWAP_DEFERRAL - 0.1)) == []
-    assert keys.tick(now(1 + SWAP_DEFERRAL)) == [SwapKeys(PEER)]
+    assert keys.next_deadline() == now(1 + CLIENT_DEFERRAL)
+    assert keys.tick(now(1 + CLIENT_DEFERRAL - 0.1)) == []
+    assert keys.tick(now(1 + CLIENT_DEFERRAL)) == [SwapKeys(PEER)]
     assert keys.next_deadline() is None
 
 
@@ -57,11 +57,21 @@ def test_the_deferral_is_half_a_short_renegotiation_time() -> None:
     assert keys.next_deadline() == now(1)
 
 
+def test_the_deferral_is_half_the_time_that_passed_since_the_last_key() -> None:
+    keys = ring()
+    keys.renewed(key(1), now(0))
+    keys.acknowledged(KeyId(1), now(0))
+    keys.next_begins(by_peer=True)
+    keys.renewed(key(2), now(4))
+    keys.acknowledged(KeyId(2), now(4))
+    assert keys.next_deadline() == now(6)
+
+
 def test_acknowledged_before_exchanged_counts_as_well() -> None:
     keys = ring()
     keys.acknowledged(KeyId(1), now(0))
     keys.renewed(key(1), now(1))
-    assert keys.next_deadline() == now(1 + SWAP_DEFERRAL)
+    assert keys.next_deadline() == now(1 + CLIENT_DEFERRAL)
 
 
 def test_the_expired_key_is_dropped_where_it_stands() -> None:

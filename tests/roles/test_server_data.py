@@ -32,7 +32,7 @@ from ovpn6.model.flow import (
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.specs import Keepalive
 from ovpn6.protocol.events import Exchanged
-from ovpn6.roles.key_change import SWAP_DEFERRAL
+from ovpn6.roles.key_change import SERVER_DEFERRAL
 from tests.roles.server_site import SERVER, Site, config_of
 
 GONE = ScriptsConfig(client_connect=("/connect",), client_disconnect=("/gone",))
@@ -99,7 +99,7 @@ def test_worn_out_key_is_renegotiated() -> None:
     site = Site()
     client = site.connected()
     site.give(KeyWornOut(client.peer, KeyId(0)))
-    site.pass_time(SWAP_DEFERRAL)
+    site.pass_time(SERVER_DEFERRAL)
     assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == 1
 
 
@@ -122,7 +122,7 @@ def test_an_acknowledged_key_waits_until_it_can_be_in_the_clients_kernel() -> No
     client = site.connected()
     client.begin_renegotiation()
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
-    site.pass_time(SWAP_DEFERRAL - 0.1)
+    site.pass_time(SERVER_DEFERRAL - 0.1)
     assert site.datapath.keys[client.peer][KeySlot.PRIMARY] == 0
     site.pass_time(0.1)
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
@@ -134,7 +134,7 @@ def test_data_under_an_acknowledged_key_ends_the_wait() -> None:
     client.begin_renegotiation()
     site.give(KeyConfirmed(client.peer, KeyId(1)))
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
-    site.pass_time(SWAP_DEFERRAL)
+    site.pass_time(SERVER_DEFERRAL)
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
 
 
@@ -144,7 +144,7 @@ def test_a_key_that_still_waits_takes_over_when_the_next_negotiation_begins() ->
     client.begin_renegotiation()
     site.give(KeyWornOut(client.peer, KeyId(0)))
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 2}
-    site.pass_time(SWAP_DEFERRAL)
+    site.pass_time(SERVER_DEFERRAL)
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 2, KeySlot.SECONDARY: 1}
 
 
