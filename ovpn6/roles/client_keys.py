@@ -16,7 +16,6 @@ from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
 from ovpn6.model.specs import KeyMaterial
 from ovpn6.roles.key_change import CLIENT_DEFERRAL, swap_deferral
 
-
 LEAST_INTERVAL = 2.0
 """Seconds: one early renegotiation says nothing of the next."""
 
