@@ -366,6 +366,8 @@ def _check_survives(ends: Ends, packets: list[bytes]) -> None:
             send_all(end, packets)
         for address in INNER:
             wait_reachable(ends.net.client, address, limit=3)
+    # A client that was made to begin anew does so in this time, at the price of a packet or two.
+    assert ping(ends.net.client, SERVER_6, count=25, interval=0.1).received > 20
     for address in ends.inner_addresses():
         wait_reachable(ends.net.server, address, limit=3)
     assert ping(ends.net.client, SERVER_6, count=10).complete
