@@ -152,6 +152,8 @@ def session_over(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
 
 
 def _carry_out(core: ServerCore, peer: ServerPeer, key_id: KeyId, steps: list[KeyStep]) -> None:
+    if not peer.in_datapath:
+        return  # it has said goodbye, and lives on only for the control channel's last words
     for step in steps:
         if step is KeyStep.INSTALL:
             key = _derive(core, peer, key_id)

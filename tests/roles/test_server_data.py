@@ -296,3 +296,14 @@ def test_read_only_pool_file_is_never_written() -> None:
     site.connected("alice")
     site.pass_time(1000)
     assert site.saved == []
+
+
+def test_client_that_is_sent_away_within_a_renegotiation_gets_no_more_keys() -> None:
+    site = Site(config_of(data=DataConfig(session_timeout=10)))
+    client = site.connected()
+    site.pass_time(8.5)
+    client.begin_renegotiation()
+    site.actions.clear()
+    site.pass_time(2 * SERVER_DEFERRAL)
+    assert client.refusals or "RESTART" in client.messages
+    assert not site.kinds(InstallKey, SwapKeys, DropKey)
