@@ -119,8 +119,9 @@ def test_data_packets_do_not_enter_python(lab: Lab, authority: Authority) -> Non
         print(f"processor: {now.seconds - was.seconds:.2f} s, octets: {now.octets - was.octets}")
         # Both directions of it.
         assert now.octets - was.octets >= HUNDRED_MEGABYTES
-        # One tick of the clock a second is more than enough for timers.
-        assert now.seconds - was.seconds < 1.0
+        # Less than 40 microseconds a packet on an emulated processor, timers and status files
+        # included: a packet that entered Python would cost a thousand.
+        assert now.seconds - was.seconds < 3.0
 
 
 @pytest.mark.parametrize("role", ["server", "client"])
