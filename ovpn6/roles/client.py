@@ -301,9 +301,7 @@ class ClientRole:
             case Then.RECONNECT:
                 return self._lost(ending, now)
             case Then.EXIT:
-                return self._stop(
-                    Finish(Outcome.EXIT, ending.reason, ending.code), now, goodbye=ending.goodbye
-                )
+                return self._stop(Finish(Outcome.EXIT, ending.reason), now, goodbye=ending.goodbye)
             case Then.AGAIN:
                 keep = self._context.config.host.persist_tun
                 return self._stop(Finish(Outcome.RESTART, ending.reason, keep_device=keep), now)

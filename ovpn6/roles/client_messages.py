@@ -77,4 +77,4 @@ def _ending_of_refusal(message: AuthFailed, policy: AuthPolicy) -> Ending:
         return Ending("auth-failure", Then.AGAIN)
     if policy.retry == "nointeract":
         return Ending("auth-failure", advance="no")
-    return Ending("auth-failure", Then.EXIT, code=1)
+    return Ending("auth-failure", Then.EXIT)

@@ -29,7 +29,6 @@ class Ending:
 
     reason: str
     then: Then = Then.RECONNECT
-    code: int = 0
     advance: str = ""
     backoff: int = 0
     hurry: bool = False

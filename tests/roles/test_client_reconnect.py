@@ -181,7 +181,7 @@ def test_unknown_messages_are_logged_and_change_nothing() -> None:
 def test_a_refused_password_ends_the_process_with_an_error() -> None:
     world = World(None, Server(HOME, push=("AUTH_FAILED,wrong",))).start()
     world.run(lambda: bool(world.of(Finish)))
-    assert world.of(Finish) == [Finish(Outcome.EXIT, "auth-failure", code=1)]
+    assert world.of(Finish) == [Finish(Outcome.EXIT, "auth-failure")]
     assert world.logged("AUTH: Received control message: AUTH_FAILED,wrong")
 
 
