@@ -81,18 +81,15 @@ class KernelPeer:
             for packets, octets in ways
         )
 
-    def gateway(self, version: int) -> IPAddress | None:
-        """Its own address of a family inside the tunnel."""
-        return inner_address(self.spec.networks, version)
-
     def iroutes(self) -> dict[IPNetwork, IPAddress | None]:
-        """What is behind it, each with the gateway that leads there."""
-        own = {self.gateway(4), self.gateway(6)}
-        return {
-            network: self.gateway(network.version)
-            for network in self.spec.networks
-            if network.num_addresses > 1 or network.network_address not in own
-        }
+        """What is behind it, each with its own address that leads there."""
+        own = inner_addresses(self.spec.networks)
+        found: dict[IPNetwork, IPAddress | None] = {}
+        for network in self.spec.networks:
+            gateway = own.get(network.version)
+            if network.network_address is not gateway:
+                found[network] = gateway
+        return found
 
 
 class KernelPeers:
@@ -154,18 +151,19 @@ class KernelPeers:
             del self._by_path[key]
 
 
-def inner_address(networks: Iterable[IPNetwork], version: int) -> IPAddress | None:
-    """The first host address of a family among a peer's networks."""
+def inner_addresses(networks: Iterable[IPNetwork]) -> dict[int, IPAddress]:
+    """By IP version, the first host address among a peer's networks: the very object in there."""
+    found: dict[int, IPAddress] = {}
     for network in networks:
-        if network.version == version and network.num_addresses == 1:
-            return network.network_address
-    return None
+        if network.prefixlen == network.max_prefixlen:
+            found.setdefault(network.version, network.network_address)
+    return found
 
 
 def order(spec: PeerSpec, *, remote: bool, many_peers: bool) -> PeerOrder:
     """What the kernel is to know of a new peer. ``remote``: the link is UDP."""
-    ipv4 = inner_address(spec.networks, 4) if many_peers else None
-    ipv6 = inner_address(spec.networks, 6) if many_peers else None
+    own = inner_addresses(spec.networks) if many_peers else {}
+    ipv4, ipv6 = own.get(4), own.get(6)
     return PeerOrder(
         peer=spec.peer,
         remote=spec.path.remote if remote else None,

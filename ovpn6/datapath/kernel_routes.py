@@ -39,15 +39,19 @@ class KernelRoutes:
         self._index = index
         self._protocol = protocol
         self._held: dict[IPNetwork, tuple[PeerId, IPAddress]] = {}
+        self._asked: dict[PeerId, dict[IPNetwork, IPAddress | None]] = {}
 
     def set(self, peer: PeerId, networks: dict[IPNetwork, IPAddress | None]) -> None:
         """A peer's networks, each with its own address of that family, None without one.
 
         A network that another peer held is this peer's now. Raises ``HostError``.
         """
-        held = {net for net, (owner, _) in self._held.items() if owner == peer}
-        for network in held - networks.keys():
-            self._remove(network)
+        before = self._asked.pop(peer, {})
+        if networks:
+            self._asked[peer] = networks
+        for network in before.keys() - networks.keys():
+            if network in self._held and self._held[network][0] == peer:
+                self._remove(network)
         for network, gateway in networks.items():
             if gateway is None:
                 log.warning(

@@ -19,8 +19,6 @@ from ovpn6.datapath.kernel_open import open_kernel
 from ovpn6.datapath.kernel_peers import order
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import find_family
-from ovpn6.datapath.ovpn_netlink.messages import VERSION, Command
-from ovpn6.datapath.ovpn_netlink.records import CODEC, encode_peer
 from ovpn6.datapath.tun import in_netns
 from ovpn6.lab.process import run
 from ovpn6.model.addresses import Endpoint, Path
@@ -481,32 +479,16 @@ def timed() -> Iterator[list[float]]:
 
 
 def add_by_bare_calls(rig: KernelRig, specs: list[PeerSpec]) -> float:
-    """The same peers by messages that were encoded before, one call to send and one to receive;
-    seconds that the calls took."""
-    namespace = rig.namespaces[0].full_name
-    index = in_netns(namespace, lambda: socket.if_nametoindex("tun0"))
-    bare = in_netns(namespace, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, GENERIC))
-    conversation = Conversation(GENERIC)
-    family = find_family(conversation)
-    conversation.close()
-    assert family is not None
-    with bare, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as outer:
+    """The same peers by nothing but the netlink binding; seconds that it took."""
+    device = device_of(rig.namespaces[0].full_name, "tun0")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as outer:
         outer.bind((str(LOOPBACK), 0))
-        fields = {"cmd": int(Command.PEER_NEW), "version": VERSION}
-        messages = []
-        for spec in specs:
-            nest = encode_peer(order(spec, remote=True, many_peers=True), outer.fileno())
-            said = [("OVPN_A_IFINDEX", index), ("OVPN_A_PEER", nest)]
-            messages.append(CODEC.encode(family.number, REQUEST | ACK, 1, fields, said))
+        orders = [order(spec, remote=True, many_peers=True) for spec in specs]
         with timed() as calls:
-            for message in messages:
-                bare.send(message)
-                answer = bare.recv(4096)
-                assert answer[16:20] == bytes(4)
+            for wanted in orders:
+                device.new_peer(wanted, outer.fileno())
+    device.close()
     return calls[0]
-
-
-REQUEST, ACK = 1, 4
 
 
 def device_of(namespace: str, name: str) -> OvpnDevice:
