@@ -2,6 +2,8 @@
 
 One file for each instance, ``<instance>.<namespace inode>.<pid>.json``, locked while its owner
 lives. The directory is locked while an instance looks at the others' claims and changes the host.
+What a dead owner left in a namespace that nobody has started in since is set aside under the suffix
+``.left``, so that however many of them there are, only a start in that namespace reads them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from ovpn6.netconf.ledger import Ledger, decode, encode
 from ovpn6.netconf.state_directory import StateDirectory
 
 SUFFIX = ".json"
+LEFT_SUFFIX = ".left"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -122,11 +125,12 @@ class FileJournal:
 
     def _free_name(self) -> str:
         # A file of this name is a dead process's whose id we got: it is recovered, not overwritten.
-        taken = set(self._directory.names(SUFFIX))
-        name, number = f"{self._stem}{SUFFIX}", 1
-        while name in taken:
-            name, number = f"{self._stem}.{number}{SUFFIX}", number + 1
-        return name
+        suffixes = (SUFFIX, LEFT_SUFFIX)
+        taken = {n.removesuffix(s) for s in suffixes for n in self._directory.names(s)}
+        stem, number = self._stem, 1
+        while stem in taken:
+            stem, number = f"{self._stem}.{number}", number + 1
+        return f"{stem}{SUFFIX}"
 
 
 class HeldJournal:
@@ -154,6 +158,10 @@ class HeldJournal:
         """It was undone."""
         self._directory.delete(self._name)
 
+    def set_aside(self) -> None:
+        """Leave it to a start in its own namespace; the name stays but for the suffix."""
+        self._directory.rename(self._name, self._name.removesuffix(SUFFIX) + LEFT_SUFFIX)
+
     def move_aside(self) -> Path:
         """Keep a damaged file for the operator, out of the way; returns its new place."""
         aside = f"{self._name}.damaged"
@@ -168,6 +176,11 @@ def open_journal(directory: StateDirectory, name: str) -> HeldJournal | None:
         return None
     file, locked = opened
     return HeldJournal(directory, name, file, is_live=not locked)
+
+
+def left_in(name: str, inode: int) -> bool:
+    """Whether a name with :data:`LEFT_SUFFIX` is of a namespace with this inode."""
+    return name.split(".")[1:2] == [str(inode)]
 
 
 def boot_id() -> str:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from ovpn6.model.errors import HostError
 from ovpn6.netconf.interface import DEFAULT_STATE_DIR
-from ovpn6.netconf.journal import SUFFIX, HeldJournal, Record, boot_id, open_journal
+from ovpn6.netconf.journal import (
+    LEFT_SUFFIX,
+    SUFFIX,
+    HeldJournal,
+    Record,
+    boot_id,
+    left_in,
+    open_journal,
+)
 from ovpn6.netconf.ledger import Ledger
 from ovpn6.netconf.namespace import Namespace, OpenNamespace
 from ovpn6.netconf.netlink_namespace import NetlinkNamespace
@@ -22,8 +30,8 @@ def recover(
 
     Live instances, here and in other namespaces, are left alone, and so is what they share with a
     dead one. A journal of an earlier boot, or of a namespace that is gone, is deleted. A damaged
-    one is moved aside. What could not be undone stays for the next start. ``HostError`` when the
-    directory cannot be used.
+    one is moved aside, one of another namespace is left to a start there. What could not be undone
+    stays for the next start. ``HostError`` when the directory cannot be used.
     """
     paths = state_directories(state_dir)
     if not paths:
@@ -52,7 +60,8 @@ class _Recovery:
 
     def run(self, directory: StateDirectory) -> list[str]:
         dead = []
-        for name in directory.names(SUFFIX):
+        left = [n for n in directory.names(LEFT_SUFFIX) if left_in(n, self._namespace.inode)]
+        for name in (*directory.names(SUFFIX), *left):
             held = open_journal(directory, name)
             if held is None:
                 continue
@@ -80,6 +89,8 @@ class _Recovery:
             held.delete()
         elif record.ledger.underlay_namespace == self._namespace.identity:
             self._undo(held, record)
+        else:
+            held.set_aside()
 
     def _is_void(self, record: Record) -> bool:
         """Whether what it speaks of went with a boot, or with a namespace whose inode we got."""

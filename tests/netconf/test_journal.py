@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ovpn6.model.errors import HostError
-from ovpn6.netconf.journal import SUFFIX, FileJournal, open_journal
+from ovpn6.netconf.journal import LEFT_SUFFIX, SUFFIX, FileJournal, open_journal
 from ovpn6.netconf.ledger import Ledger
 from ovpn6.netconf.memory import MemoryHost, MemoryWorld
 from ovpn6.netconf.recovery import recover
@@ -246,6 +246,31 @@ def test_a_journal_of_another_namespace_waits_for_its_own(state: Path, world: Me
     assert recover(state, world.open_namespace) == []
     assert len(files(state)) == 1
     assert world.own.addresses(1) == set(ADDRESSES[:1])
+
+
+def test_a_journal_set_aside_by_a_start_elsewhere_is_undone_at_home(
+    state: Path, world: MemoryWorld
+) -> None:
+    leave_behind(state, world)
+    elsewhere = MemoryWorld()
+    elsewhere.own.identity = 2
+    for _ in range(2):
+        assert recover(state, elsewhere.open_namespace) == []
+        assert [name.endswith(LEFT_SUFFIX) for name in files(state)] == [True]
+    (line,) = recover(state, world.open_namespace)
+    assert "tun0" in line
+    assert world.own.addresses(1) == frozenset()
+    assert files(state) == []
+
+
+def test_a_journal_set_aside_is_not_overwritten(state: Path, world: MemoryWorld) -> None:
+    leave_behind(state, world)
+    elsewhere = MemoryWorld()
+    elsewhere.own.identity = 2
+    recover(state, elsewhere.open_namespace)
+    leave_behind(state, world)
+    recover(state, elsewhere.open_namespace)
+    assert len(files(state)) == 2
 
 
 def test_a_journal_of_a_namespace_whose_inode_we_got_is_deleted(
