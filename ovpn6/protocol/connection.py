@@ -1,14 +1,15 @@
 """One peer's control channel, from first packet to last: session, key ids, wrapping. PURE.
 
 A connection is one session (one pair of session ids) and at most two negotiations: the newest
-and the one before, which lives on for a hand window after it was replaced; its data key lives for
-the transition window. Bytes and time go in, events come out, in order. Source: OpenVPN wire
-protocol, "Control channel"; OpenVPN ``ssl.c``.
+and the one before, which lives on for a hand window after it was replaced. Its data key lives for
+the transition window, or until two newer ones are there: when the next negotiation begins the other
+end may still seal with it. Bytes and time go in, events come out, in order. Source: OpenVPN wire
+protocol, "Control channel"; OpenVPN ``ssl.c``, which drops the key when the next one begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -85,8 +86,8 @@ class Connection:
         self._credentials = Credentials()
         self._newest: Negotiation | None = None
         self._older: Negotiation | None = None
-        self._expiring: tuple[KeyId, Instant] | None = None
-        """The old key and the end of its transition window; may outlast its negotiation."""
+        self._expiring: dict[KeyId, Instant] = {}
+        """Replaced keys and the ends of their transition windows; may outlast the negotiations."""
         self._reneg_sec = settings.reneg_sec
         self._waiting_texts: list[str] = []
         self._dynamic_secret = SecretBytes(b"")
@@ -150,20 +151,19 @@ class Connection:
             newest.fail(_timed_out(self._settings.hand_window), now)
         if self._older is not None and _has_passed(self._older.retires_at, now):
             self._older = None
-        if self._expiring is not None and now >= self._expiring[1]:
-            happened.append(events.KeyExpired(self._expiring[0]))
-            self._older = self._expiring = None
-            if not newest.established:
-                happened.append(
-                    events.NegotiationFailed(newest.plan.key_id, "no key is left", fatal=True)
-                )
+        over = [key_id for key_id, end in self._expiring.items() if now >= end]
+        happened += self._expire(over)
+        if over and not self._expiring and not newest.established:
+            happened.append(
+                events.NegotiationFailed(newest.plan.key_id, "no key is left", fatal=True)
+            )
         if _has_passed(self._renegotiation_due(), now):
             happened += self.renegotiate(now)
         return happened + self._flush(now)
 
     def next_deadline(self) -> Instant | None:
         """When :meth:`tick` is wanted next."""
-        moments = [self._renegotiation_due(), self._expiring[1] if self._expiring else None]
+        moments = [self._renegotiation_due(), *self._expiring.values()]
         moments += [n.next_deadline() for n in (self._newest, self._older) if n is not None]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -268,13 +268,20 @@ class Connection:
 
     def _begin_renegotiation(self, key_id: KeyId, now: Instant, *, by_peer: bool) -> list[Event]:
         newest = self._must_newest()
-        happened: list[Event] = []
-        if self._expiring is not None:
-            happened.append(events.KeyExpired(self._expiring[0]))
-        self._expiring = newest.plan.key_id, Instant(now + self._settings.tran_window)
+        self._expiring[newest.plan.key_id] = Instant(now + self._settings.tran_window)
         self._older = newest
         self._newest = self._negotiation(key_id, Opcode.CONTROL_SOFT_RESET_V1, 0, now)
-        return [*happened, events.RenegotiationStarted(key_id, by_peer)]
+        return [events.RenegotiationStarted(key_id, by_peer)]
+
+    def _expire(self, key_ids: Iterable[KeyId]) -> list[Event]:
+        """Replaced keys whose time is over."""
+        happened: list[Event] = []
+        for key_id in key_ids:
+            del self._expiring[key_id]
+            if self._older is not None and self._older.plan.key_id == key_id:
+                self._older = None
+            happened.append(events.KeyExpired(key_id))
+        return happened
 
     # --- packets and events out ----------------------------------------------------------------
 
@@ -305,6 +312,8 @@ class Connection:
             if key_id == 0:
                 secret = negotiation.tls.export(EKM_DYNAMIC_TLS_CRYPT_LABEL, KEY_BLOCK_SIZE)
                 self._dynamic_secret = SecretBytes(secret)
+            # There are places for two keys: this one and the last.
+            happened += self._expire(tuple(self._expiring)[:-1])
             happened += [self._hello(negotiation), events.Exchanged(key_id)]
         if negotiation.state is State.ACKNOWLEDGED:
             happened.append(events.Acknowledged(key_id))

@@ -65,7 +65,7 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class KeyExpired:
-    """The old key's transition window is over: drop it."""
+    """The old key's transition window is over, or its place is wanted for a new one: drop it."""
 
     key_id: KeyId
 

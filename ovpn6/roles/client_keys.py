@@ -3,8 +3,8 @@
 A new key must not seal before the server can open. A stock server makes its keys only when all its
 control packets are acknowledged, so two things permit the change: a data packet under the new key
 has come from the server (``KeyConfirmed``), or everything we sent has been acknowledged and a
-deferral has passed that outlives one lost acknowledgement of ours. When the server begins the next
-negotiation it forgets the key before the last: then the change is overdue.
+deferral has passed that outlives one lost acknowledgement of ours. When a stock server begins the
+next negotiation it forgets the key before the last: then the change is overdue.
 
 Source: OpenVPN ``ssl.c`` (tls_select_encryption_key, key_state_soft_reset).
 """

@@ -1,6 +1,6 @@
 """How long after its acknowledgement a new key begins to seal. PURE.
 
-Until then the other end may not have it; and it forgets the key before once the next negotiation
+Until then the other end may not have it. OpenVPN forgets the key before once the next negotiation
 begins, so the wait is well within the time between two of them.
 """
 

@@ -113,6 +113,13 @@ def swap_overdue(core: ServerCore, peer: ServerPeer) -> None:
         key_fact(core, peer, key_id, KeyFact.CONFIRMED)
 
 
+def key_proven(core: ServerCore, peer: ServerPeer) -> None:
+    """The client shows that it has every key before the one that it asks for."""
+    key_id = peer.keys.slots.get(KeySlot.SECONDARY)
+    if key_id is not None and peer.keys.is_usable(key_id):
+        key_fact(core, peer, key_id, KeyFact.CONFIRMED)
+
+
 def key_expired(core: ServerCore, peer: ServerPeer, key_id: KeyId, now: Instant) -> None:
     """A key's time is over."""
     steps = peer.keys.expire(key_id)

@@ -29,8 +29,10 @@ def handle(core: ServerCore, peer: ServerPeer, event: events.Event, now: Instant
         case events.Acknowledged():
             server_data.key_acknowledged(core, peer, event.key_id, now)
         case events.RenegotiationStarted():
-            # The client forgets the key before the last now.
+            # OpenVPN forgets the key before the last now; and who begins has the last.
             server_data.swap_overdue(core, peer)
+            if event.by_peer:
+                server_data.key_proven(core, peer)
             peer.keys.begin(event.key_id)
             who = "the client" if event.by_peer else "us"
             core.log(Level.DEBUG, f"renegotiation {event.key_id}, begun by {who}", peer)

@@ -199,6 +199,41 @@ def test_replaced_negotiation_is_forgotten_long_before_its_key() -> None:
     pair.run(lambda: pair.both(events.KeyExpired), limit=4000)
 
 
+@pytest.mark.parametrize("by_client", [True, False])
+def test_the_key_before_the_last_lives_until_there_is_a_third(by_client: bool) -> None:
+    pair = connected(Pair())
+    _renegotiate(pair, 1, by_client=by_client)
+    _renegotiate(pair, 2, by_client=by_client)
+    for side in (pair.client_events, pair.server_events):
+        started, first, *_ = side
+        assert started == events.RenegotiationStarted(
+            KeyId(2), by_peer=by_client is (side is pair.server_events)
+        )
+        assert first == events.KeyExpired(KeyId(0)), "in time for the new key to take its place"
+        assert events.Exchanged(KeyId(2)) in side
+
+
+def test_a_renegotiation_that_comes_to_nothing_costs_no_key() -> None:
+    pair = connected(Pair())
+    _renegotiate(pair, 1, by_client=True)
+    pair.pass_time(30)
+    pair.network.filter = lambda to, datagram: False
+    pair.from_client(pair.client.renegotiate(pair.clock.now))
+    pair.run(lambda: bool(_failures(pair)))
+    assert not any(isinstance(event, events.KeyExpired) for event in pair.client_events)
+    pair.run(lambda: len(_failures(pair)) == 2, limit=4000)
+    assert [
+        event
+        for event in pair.client_events
+        if isinstance(event, events.KeyExpired | events.NegotiationFailed)
+    ] == [
+        events.NegotiationFailed(KeyId(2), _failures(pair)[0].reason, fatal=False),
+        events.KeyExpired(KeyId(0)),
+        events.KeyExpired(KeyId(1)),
+        events.NegotiationFailed(KeyId(2), "no key is left", fatal=True),
+    ]
+
+
 def test_key_ids_count_to_seven_and_wrap_to_one() -> None:
     pair = connected(Pair())
     seen = []
@@ -337,6 +372,19 @@ def test_every_state_and_trigger_has_a_defined_next_state() -> None:
     for (state, trigger), after in TRANSITIONS.items():
         if trigger is not Trigger.FAILURE:
             assert order.index(after) == order.index(state) + 1
+
+
+def _renegotiate(pair: Pair, key_id: int, *, by_client: bool) -> None:
+    """Through to the end; then the events are those of this renegotiation alone."""
+    pair.client_events.clear()
+    pair.server_events.clear()
+    pair.pass_time(2)
+    if by_client:
+        pair.from_client(pair.client.renegotiate(pair.clock.now))
+    else:
+        assert pair.server is not None
+        pair.from_server(pair.server.renegotiate(pair.clock.now))
+    pair.run(lambda: pair.both(events.Acknowledged, key_id=key_id))
 
 
 def _messages(happened: list[events.Event]) -> list[str]:

@@ -14,6 +14,7 @@ from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.flow import (
     AddPeer,
+    ControlReceived,
     DropKey,
     FloatConflict,
     Input,
@@ -26,12 +27,14 @@ from ovpn6.model.flow import (
     PeerInactive,
     RemovePeer,
     RunScript,
+    SendControl,
     SwapKeys,
     UpdatePeer,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.specs import Keepalive
-from ovpn6.protocol.events import Exchanged
+from ovpn6.protocol.events import Exchanged, Transmit
+from ovpn6.protocol.packets import Opcode
 from ovpn6.roles.key_change import SERVER_DEFERRAL
 from tests.roles.server_site import SERVER, Site, config_of
 
@@ -146,6 +149,42 @@ def test_a_key_that_still_waits_takes_over_when_the_next_negotiation_begins() ->
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 2}
     site.pass_time(SERVER_DEFERRAL)
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 2, KeySlot.SECONDARY: 1}
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_what_the_client_still_seals_with_the_old_key_is_opened_when_the_next_begins(
+    by_client: bool,
+) -> None:
+    site = Site()
+    client = site.connected()
+    client.renegotiate()
+    site.actions.clear()
+    # The client hears that the server begins, or the server that it does, and no more.
+    client.limit = 1 if by_client else 0
+    if by_client:
+        client.begin_renegotiation()
+    else:
+        site.give(KeyWornOut(client.peer, KeyId(1)))
+    assert site.kinds(SendControl), "the next negotiation has begun"
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
+    assert site.kinds(InstallKey, SwapKeys, DropKey) == []
+
+
+def test_a_client_that_begins_the_next_negotiation_has_the_last_key() -> None:
+    site = Site()
+    client = site.connected()
+    client.mute_after = Exchanged
+    client.renegotiate()
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
+    # Its acknowledgement of our half is lost again, but not what it wants next.
+    sent = client.connection.renegotiate(site.now)
+    [reset] = [
+        event.datagram
+        for event in sent
+        if isinstance(event, Transmit) and event.datagram[0] >> 3 == Opcode.CONTROL_SOFT_RESET_V1
+    ]
+    site.give(ControlReceived(client.path, reset))
+    assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
 
 
 # --- paths ------------------------------------------------------------------------------------
