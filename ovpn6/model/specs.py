@@ -34,9 +34,22 @@ class Keepalive:
     timeout: int = 0
 
 
+class DataFormat(Enum):
+    """How a data packet is laid out and where its key comes from."""
+
+    CLASSIC = "classic"
+    """A 32-bit packet id, the tag before the ciphertext, one key for a negotiation's life."""
+    EPOCH = "epoch"
+    """A 64-bit packet id, the tag last, a chain of keys: ``aead-epoch`` of OpenVPN 2.7."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyMaterial:
-    """One data-channel key pair. ``cipher`` names a row of ``CIPHERS``; implicit IVs: 8 bytes."""
+    """One data-channel key pair. ``cipher`` names a row of ``CIPHERS``; implicit IVs: 8 bytes.
+
+    In the format EPOCH the keys are the 32-byte secrets of epoch 1, whatever the cipher, and the
+    implicit IVs are empty: both are derived for each epoch (``protocol/epoch_keys.py``).
+    """
 
     key_id: KeyId
     cipher: str
@@ -44,6 +57,7 @@ class KeyMaterial:
     send_iv: SecretBytes
     receive_key: SecretBytes
     receive_iv: SecretBytes
+    data_format: DataFormat = DataFormat.CLASSIC
 
 
 @dataclass(frozen=True, slots=True)

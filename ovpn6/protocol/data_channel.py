@@ -8,7 +8,8 @@ A P_DATA_V2 datagram, after OpenVPN ``crypto.c`` (``openvpn_encrypt_aead``) and 
     | opcode, key id (1) | peer id (3) | packet id (4) | tag (16) | ciphertext |
     |<------------ authenticated: 8 bytes ----------->|
 
-The nonce is the packet id followed by the 8-byte implicit IV of the key.
+The nonce is the packet id followed by the 8-byte implicit IV of the key. The other format of the
+data channel, with epoch keys, is in ``epoch_channel.py``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from ovpn6.model.ciphers import CIPHERS, IMPLICIT_IV_SIZE
+from ovpn6.model.ciphers import IMPLICIT_IV_SIZE
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant, KeyId, PacketId
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing, KeyMaterial
+from ovpn6.protocol.aead import new_aead, refuse
 from ovpn6.protocol.packets import Opcode
 
 HEADER_SIZE = 8
@@ -147,14 +148,12 @@ class SendKey:
         self, material: KeyMaterial, send_id: int, limits: UsageLimits | None = None
     ) -> None:
         """``send_id``: the 24-bit peer id that the other end knows us by. Raises ``UsageError``."""
-        if not 0 <= send_id <= 0xFFFFFF:
-            raise UsageError(f"peer id {send_id} does not fit in 24 bits")
         self.key_id = material.key_id
         self.packet_id = PacketId(0)
         self.octets = 0
-        self._prefix = bytes((Opcode.DATA_V2 << 3 | material.key_id,)) + send_id.to_bytes(3, "big")
+        self._prefix = header_prefix(material.key_id, send_id)
         self._iv = _implicit_iv(material.send_iv)
-        self._encrypt: Callable[..., bytes] = _aead(material.cipher, material.send_key).encrypt
+        self._encrypt: Callable[..., bytes] = new_aead(material.cipher, material.send_key).encrypt
         self._limits = limits if limits is not None else usage_limits(material.cipher)
 
     def seal(self, payload: bytes) -> bytes:
@@ -171,6 +170,11 @@ class SendKey:
         return header + sealed[-16:] + sealed[:-16]
 
     @property
+    def packets(self) -> int:
+        """How many datagrams were sealed."""
+        return self.packet_id
+
+    @property
     def worn_out(self) -> bool:
         """A new key is wanted soon."""
         wanted_at = self._limits.wanted_at
@@ -179,7 +183,7 @@ class SendKey:
 
     def wipe(self) -> None:
         """Forget the key; the library clears its own copy when the context goes."""
-        self._encrypt = _refuse
+        self._encrypt = refuse
         self._iv = bytes(IMPLICIT_IV_SIZE)
         self.packet_id = PacketId(LAST_PACKET_ID)
 
@@ -213,7 +217,9 @@ class ReceiveKey:
         self.packets = 0
         self.failures = 0
         self._iv = _implicit_iv(material.receive_iv)
-        self._decrypt: Callable[..., bytes] = _aead(material.cipher, material.receive_key).decrypt
+        self._decrypt: Callable[..., bytes] = new_aead(
+            material.cipher, material.receive_key
+        ).decrypt
         self._limits = limits if limits is not None else usage_limits(material.cipher)
 
     def open(self, datagram: bytes) -> bytes:
@@ -242,6 +248,14 @@ class ReceiveKey:
         self.octets += len(payload)
         return payload
 
+    def is_newest(self, datagram: bytes) -> bool:
+        """Whether no later one than this has opened."""
+        return int.from_bytes(datagram[4:8], "big") == self.replay.highest
+
+    def tick(self, now: Instant) -> None:
+        """About once a second: the replay window's clock."""
+        self.replay.tick(now)
+
     @property
     def worn_out(self) -> bool:
         """A new key is wanted soon."""
@@ -253,7 +267,7 @@ class ReceiveKey:
 
     def wipe(self) -> None:
         """Forget the key; nothing opens any more."""
-        self._decrypt = _refuse
+        self._decrypt = refuse
         self._iv = bytes(IMPLICIT_IV_SIZE)
 
     def _failed(self) -> None:
@@ -263,6 +277,13 @@ class ReceiveKey:
 
     def __repr__(self) -> str:
         return f"<ReceiveKey {self.key_id}, {self.packets} packets>"
+
+
+def header_prefix(key_id: KeyId, send_id: int) -> bytes:
+    """The first four bytes of a P_DATA_V2 datagram. Raises ``UsageError``."""
+    if not 0 <= send_id <= 0xFFFFFF:
+        raise UsageError(f"peer id {send_id} does not fit in 24 bits")
+    return bytes((Opcode.DATA_V2 << 3 | key_id,)) + send_id.to_bytes(3, "big")
 
 
 def usage(octets: int, packets: int) -> int:
@@ -297,22 +318,7 @@ def unframe(framing: Framing, payload: bytes) -> bytes:
     return payload
 
 
-def _aead(cipher: str, key: SecretBytes) -> AESGCM | ChaCha20Poly1305:
-    row = CIPHERS.get(cipher)
-    if row is None:
-        raise UsageError(f"no data cipher is called {cipher}")
-    if len(key) != row.key_size:
-        raise UsageError(f"{cipher} takes a key of {row.key_size} bytes, not {len(key)}")
-    if cipher == "CHACHA20-POLY1305":
-        return ChaCha20Poly1305(key.reveal())
-    return AESGCM(key.reveal())
-
-
 def _implicit_iv(iv: SecretBytes) -> bytes:
     if len(iv) != IMPLICIT_IV_SIZE:
         raise UsageError(f"an implicit IV has {IMPLICIT_IV_SIZE} bytes, not {len(iv)}")
     return iv.reveal()
-
-
-def _refuse(*_: object) -> bytes:
-    raise InvalidTag

@@ -13,7 +13,8 @@ from ovpn6.model.ciphers import CIPHERS, IMPLICIT_IV_SIZE
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import KeyId, SessionId
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import KeyMaterial
+from ovpn6.model.specs import DataFormat, KeyMaterial
+from ovpn6.protocol.epoch_keys import EPOCH_SECRET_SIZE
 
 EKM_DATA_LABEL = "EXPORTER-OpenVPN-datakeys"
 EKM_DYNAMIC_TLS_CRYPT_LABEL = "EXPORTER-OpenVPN-dynamic-tls-crypt"
@@ -52,20 +53,35 @@ def key_block_from_prf(
     return tls1_prf(master, b"OpenVPN key expansion" + seed, KEY_BLOCK_SIZE)
 
 
-def key_material(block: bytes, key_id: KeyId, cipher: str, *, is_server: bool) -> KeyMaterial:
-    """One end's view of a key block. Raises ``UsageError`` for a cipher not in CIPHERS."""
+def key_material(
+    block: bytes,
+    key_id: KeyId,
+    cipher: str,
+    *,
+    is_server: bool,
+    data_format: DataFormat = DataFormat.CLASSIC,
+) -> KeyMaterial:
+    """One end's view of a key block. Raises ``UsageError`` for a cipher not in CIPHERS.
+
+    For the format EPOCH the first 32 bytes of each direction are the secret of epoch 1 (OpenVPN
+    2.7 ``ssl.c``, init_epoch_keys).
+    """
     row = CIPHERS.get(cipher)
     if row is None or len(block) != KEY_BLOCK_SIZE:
         raise UsageError(f"no data keys for cipher {cipher!r} from {len(block)} bytes")
     halves = (block[:128], block[128:])
     sending, receiving = reversed(halves) if is_server else halves
+    is_epoch = data_format is DataFormat.EPOCH
+    key_size = EPOCH_SECRET_SIZE if is_epoch else row.key_size
+    iv = slice(64, 64 if is_epoch else 64 + IMPLICIT_IV_SIZE)
     return KeyMaterial(
         key_id=key_id,
         cipher=cipher,
-        send_key=SecretBytes(sending[: row.key_size]),
-        send_iv=SecretBytes(sending[64 : 64 + IMPLICIT_IV_SIZE]),
-        receive_key=SecretBytes(receiving[: row.key_size]),
-        receive_iv=SecretBytes(receiving[64 : 64 + IMPLICIT_IV_SIZE]),
+        send_key=SecretBytes(sending[:key_size]),
+        send_iv=SecretBytes(sending[iv]),
+        receive_key=SecretBytes(receiving[:key_size]),
+        receive_iv=SecretBytes(receiving[iv]),
+        data_format=data_format,
     )
 
 

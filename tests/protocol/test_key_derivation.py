@@ -7,6 +7,7 @@ import pytest
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import KeyId, SessionId
 from ovpn6.model.secrets import SecretBytes
+from ovpn6.model.specs import DataFormat
 from ovpn6.protocol.key_derivation import KeySource, key_block_from_prf, key_material, tls1_prf
 
 
@@ -41,6 +42,19 @@ def test_client_sends_with_the_first_half_of_the_block_and_server_with_the_secon
     assert client.send_iv.reveal() == bytes(range(64, 72))
     assert server.send_key.reveal() == bytes(range(128, 160))
     assert (server.receive_key, server.receive_iv) == (client.send_key, client.send_iv)
+
+
+@pytest.mark.parametrize("cipher", ["AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"])
+def test_the_epoch_format_starts_from_32_bytes_a_direction_and_no_iv(cipher: str) -> None:
+    block = bytes(range(256))
+    client, server = (
+        key_material(block, KeyId(3), cipher, is_server=side, data_format=DataFormat.EPOCH)
+        for side in (False, True)
+    )
+    assert client.data_format is server.data_format is DataFormat.EPOCH
+    assert client.send_key.reveal() == server.receive_key.reveal() == bytes(range(32))
+    assert client.receive_key.reveal() == server.send_key.reveal() == bytes(range(128, 160))
+    assert {len(iv) for iv in (client.send_iv, client.receive_iv)} == {0}
 
 
 def test_session_ids_and_every_random_enter_the_keys() -> None:
