@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Internet checksum (RFC 1071). Partial sums are 64 bits wide in host byte order; they may be
+ * The Internet checksum (RFC 1071). Partial sums are in memory order and below 2^52; they may be
  * added to each other as long as each covers an even number of octets but the last.
  */
 #ifndef OVPN6_CHECKSUM_H
@@ -14,7 +14,7 @@
  * @data: begins at an even offset of what is summed
  * @length: octets, at most 1 MiB; an odd last one counts as if a zero followed
  *
- * Return: a partial sum of at most 48 bits.
+ * Return: a partial sum.
  */
 uint64_t ovpn6_sum(const uint8_t *data, size_t length);
 

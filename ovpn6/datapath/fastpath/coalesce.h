@@ -8,10 +8,10 @@
  *	ovpn6_merge_flush(&merger);	(when the sockets are empty or the arena is full)
  *
  * Consecutive segments of one TCP flow become one super-packet, and datagrams of equal size of
- * one UDP flow. Merged are only packets whose checksums were verified here and from which the
- * kernel, or whoever cuts the super-packet again, makes the same packets: corruption is never
- * laundered. Everything else is written as it came. The order within a flow is kept, that between
- * flows is not.
+ * one UDP flow. Merged are only packets whose checksums were verified here and that who cuts the
+ * super-packet again makes anew (but for the IPv4 id where DF is set: it means nothing there, RFC
+ * 6864). So corruption is never laundered. Everything else is written as it came. The order within
+ * a flow is kept, that between TCP and UDP flows is not; all other packets keep their place.
  *
  * No packet is copied: its octets must stay where they are until the next ovpn6_merge_flush(),
  * and the headers of a flow's first packet are changed. Packets of any number of peers may be fed.

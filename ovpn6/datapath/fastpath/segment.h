@@ -31,7 +31,7 @@ enum ovpn6_cut_error {
 	OVPN6_CUT_NOT_IP = -1,
 	OVPN6_CUT_CSUM_RANGE = -2,
 	OVPN6_CUT_GSO_TYPE = -3,
-	OVPN6_CUT_GSO_SIZE = -4,
+	OVPN6_CUT_GSO_SIZE = -4,	/* zero, or a packet above 65,535 octets */
 	OVPN6_CUT_HEADERS = -5,
 };
 
@@ -61,7 +61,7 @@ struct ovpn6_cutter {
  * ovpn6_cut_begin() - look at one packet from a TUN
  * @vnet: its vnet header
  * @packet: the IP packet, without the vnet header; changed
- * @length: its octets, at most 65,535 + OVPN6_MAX_HEADERS
+ * @length: its octets
  *
  * Return: 0, or an ovpn6_cut_error with nothing changed.
  */
