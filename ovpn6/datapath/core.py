@@ -16,7 +16,7 @@ from ovpn6.datapath.worker import Read, Worker, Write
 from ovpn6.model.addresses import Path
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.specs import KeyMaterial, PeerCounters, PeerSpec
-from ovpn6.protocol.data_channel import OCC_EXIT, KeyExhausted, ReplayWindow
+from ovpn6.protocol.data_channel import OCC_EXIT, KeyExhausted, ReplayWindow, UsageLimits
 
 
 class DatapathCore:
@@ -35,12 +35,15 @@ class DatapathCore:
         device_lost: Callable[[OSError], None],
         read: Read,
         write: Write,
+        epoch_limits: UsageLimits | None = None,
     ) -> None:
-        """``replay`` makes the window of one key; ``read``, ``write`` are the tunnel device's."""
+        """``replay`` makes the window of one key; ``read``, ``write`` are the tunnel device's.
+        ``epoch_limits``: when epochs are left, None as the cipher's own limits say."""
         self._capabilities = capabilities
         self._report = report
         self._clock = clock
         self._replay = replay
+        self._epoch_limits = epoch_limits
         self._counts: Counts = {}
         self._peers = PeerTable()
         self._worker = Worker(self._peers, report, self._counts, device_lost, read, write)
@@ -71,7 +74,8 @@ class DatapathCore:
 
     def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
         known = self._peers.get(peer)
-        known.install(slot, KeyPair(key, known.spec.send_id, self._replay()))
+        pair = KeyPair(key, known.spec.send_id, self._replay, self._epoch_limits)
+        known.install(slot, pair)
         if known.live_since is None:
             begin(known, Instant(self._clock()))
 

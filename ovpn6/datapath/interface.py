@@ -48,7 +48,8 @@ ReportSink = Callable[[Report], None]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What may be advertised to peers. ``name`` is printed: ``user space (Python)``."""
+    """What may be advertised to peers. ``name`` is printed: ``user space (Python)``.
+    ``data_epoch``: keys of the format EPOCH can be installed."""
 
     name: str
     ciphers: tuple[str, ...]

@@ -49,7 +49,7 @@ class Keepalive:
 
     def _keys(self, peer: Peer, now: Instant) -> None:
         for slot, key in peer.keys.items():
-            key.receive.replay.tick(now)
+            key.receive.tick(now)
             if slot is KeySlot.PRIMARY and not key.worn_out:
                 key.worn_out = key.send.worn_out or key.receive.worn_out
                 if key.worn_out:

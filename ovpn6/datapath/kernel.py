@@ -29,6 +29,7 @@ from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import ControlReceived, DeviceLost, LinkAccepted, LinkClosed
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.specs import (
+    DataFormat,
     DeviceSpec,
     Framing,
     KeyMaterial,
@@ -187,6 +188,8 @@ class KernelDatapath:
 
     def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
         known = self._living(peer)
+        if key.data_format is not DataFormat.CLASSIC:
+            raise UsageError("the kernel's ovpn module has no epoch keys")
         self._opened().peers.new_key(peer, slot, key)
         known.install(slot, key)
 

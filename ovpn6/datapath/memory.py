@@ -21,7 +21,7 @@ from ovpn6.model.names import Instant, LinkId, Transport
 from ovpn6.model.specs import DeviceSpec, Framing, LinkSpec
 from ovpn6.protocol.data_channel import ReplayWindow
 
-CAPABILITIES = Capabilities("memory", tuple(CIPHERS), frozenset(Framing))
+CAPABILITIES = Capabilities("memory", tuple(CIPHERS), frozenset(Framing), data_epoch=True)
 FIRST_EPHEMERAL_PORT = 49_152
 
 

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from ovpn6.datapath.inner_routes import InnerRoutes
 from ovpn6.datapath.links import Link, Source
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import Instant, KeyId, KeySlot, PeerId
-from ovpn6.model.specs import Framing, KeyMaterial, PeerCounters, PeerSpec
-from ovpn6.protocol.data_channel import OVERHEAD, ReceiveKey, ReplayWindow, SendKey, frame
+from ovpn6.model.specs import DataFormat, Framing, KeyMaterial, PeerCounters, PeerSpec
+from ovpn6.protocol.data_channel import (
+    OVERHEAD,
+    ReceiveKey,
+    ReplayWindow,
+    SendKey,
+    UsageLimits,
+    frame,
+)
+from ovpn6.protocol.epoch_channel import EPOCH_OVERHEAD, EpochReceiveKey, EpochSendKey
+
+Sealer = SendKey | EpochSendKey
+Opener = ReceiveKey | EpochReceiveKey
 
 
 class KeyPair:
-    """One installed key, both directions."""
+    """One installed key, both directions. ``overhead``: octets that its format adds to each."""
 
-    __slots__ = ("key_id", "receive", "send", "worn_out")
+    __slots__ = ("key_id", "overhead", "receive", "send", "worn_out")
 
-    def __init__(self, material: KeyMaterial, send_id: int, replay: ReplayWindow) -> None:
+    def __init__(
+        self,
+        material: KeyMaterial,
+        send_id: int,
+        new_window: Callable[[], ReplayWindow],
+        epoch_limits: UsageLimits | None = None,
+    ) -> None:
+        """``epoch_limits``: when epochs are left, None as the cipher's own limits say."""
         self.key_id: KeyId = material.key_id
-        self.send = SendKey(material, send_id)
-        self.receive = ReceiveKey(material, replay)
+        self.send: Sealer
+        self.receive: Opener
+        if material.data_format is DataFormat.EPOCH:
+            self.overhead = EPOCH_OVERHEAD
+            self.send = send = EpochSendKey(material, send_id, epoch_limits)
+            self.receive = EpochReceiveKey(material, send, new_window, epoch_limits)
+        else:
+            self.overhead = OVERHEAD
+            self.send = SendKey(material, send_id)
+            self.receive = ReceiveKey(material, new_window())
         self.worn_out = False
         """``KeyWornOut`` was reported."""
 
@@ -32,13 +58,15 @@ class KeyPair:
 
 class Tally:
     """Packets and octets of one direction. ``special`` ones are no inner packets (ping, OCC, or
-    dropped after opening); ``framing`` are octets of compression stubs."""
+    dropped after opening); ``framing`` are octets of compression stubs, ``overhead`` those of
+    headers and tags."""
 
-    __slots__ = ("framing", "octets", "packets", "special_octets", "special_packets")
+    __slots__ = ("framing", "octets", "overhead", "packets", "special_octets", "special_packets")
 
     def __init__(self) -> None:
         self.packets = 0
         self.octets = 0
+        self.overhead = 0
         self.special_packets = 0
         self.special_octets = 0
         self.framing = 0
@@ -79,8 +107,8 @@ class Peer:
         self.link: Link | None = None
         self.source: Source = None
         self.keys: dict[KeySlot, KeyPair] = {}
-        self.send_key: SendKey | None = None
-        self.receive: list[ReceiveKey | None] = [None] * 8
+        self.send_key: Sealer | None = None
+        self.receive: list[Opener | None] = [None] * 8
         self.sent = Tally()
         self.received = Tally()
         self.replayed = 0
@@ -119,10 +147,12 @@ class Peer:
         key = self.keys.pop(slot, None)
         if key is None:
             return
-        self.sent.packets += key.send.packet_id
+        self.sent.packets += key.send.packets
         self.sent.octets += key.send.octets
+        self.sent.overhead += key.send.packets * key.overhead
         self.received.packets += key.receive.packets
         self.received.octets += key.receive.octets
+        self.received.overhead += key.receive.packets * key.overhead
         key.wipe()
         self._index()
 
@@ -139,7 +169,7 @@ class Peer:
 
     def packets_sealed(self) -> int:
         """Datagrams sent, pings included."""
-        return self.sent.packets + sum(key.send.packet_id for key in self.keys.values())
+        return self.sent.packets + sum(key.send.packets for key in self.keys.values())
 
     def packets_opened(self) -> int:
         """Authentic datagrams received, pings included."""
@@ -151,9 +181,11 @@ class Peer:
         sealed, opened = self.packets_sealed(), self.packets_opened()
         octets_out = self.sent.octets + sum(key.send.octets for key in keys)
         octets_in = self.received.octets + sum(key.receive.octets for key in keys)
+        overhead_out = sum(key.send.packets * key.overhead for key in keys)
+        overhead_in = sum(key.receive.packets * key.overhead for key in keys)
         return PeerCounters(
-            link_in=octets_in + OVERHEAD * opened,
-            link_out=octets_out + OVERHEAD * sealed,
+            link_in=octets_in + self.received.overhead + overhead_in,
+            link_out=octets_out + self.sent.overhead + overhead_out,
             bytes_in=octets_in - self.received.special_octets - self.received.framing,
             bytes_out=octets_out - self.sent.special_octets - self.sent.framing,
             packets_in=opened - self.received.special_packets,

@@ -23,12 +23,13 @@ from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import DeviceLost, LinkAccepted, LinkClosed
 from ovpn6.model.names import Instant, LinkId, Transport
 from ovpn6.model.specs import DeviceSpec, Framing, LinkSpec, PeerSpec
-from ovpn6.protocol.data_channel import ReplayWindow
+from ovpn6.protocol.data_channel import ReplayWindow, UsageLimits
 
 CAPABILITIES = Capabilities(
     name="user space (Python)",
     ciphers=tuple(CIPHERS),
     framings=frozenset(Framing),
+    data_epoch=True,
 )
 MIN_TCP_FRAME = 4096
 """Longest frame taken from a TCP connection, unless the tunnel's MTU needs more. What another
@@ -45,11 +46,13 @@ log = logging.getLogger("ovpn6.datapath")
 
 @dataclass(frozen=True, slots=True)
 class UserspaceOptions:
-    """``replay-window`` packets and seconds, and ``mute-replay-warnings``."""
+    """``replay-window`` packets and seconds, and ``mute-replay-warnings``. ``epoch_usage``: when
+    an epoch is left, in blocks plus packets; None as the cipher demands."""
 
     replay_window: int = 64
     replay_time: int = 15
     mute_replay_warnings: bool = False
+    epoch_usage: int | None = None
 
 
 class UserspaceDatapath(DatapathCore):
@@ -76,6 +79,7 @@ class UserspaceDatapath(DatapathCore):
             self._device_lost,
             os.read,
             os.write,
+            None if options.epoch_usage is None else UsageLimits(options.epoch_usage),
         )
         self._loop = loop
         self._options = options

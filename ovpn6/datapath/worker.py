@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from ovpn6.datapath.errors import Counts, count, count_error
 from ovpn6.datapath.interface import ReportSink
 from ovpn6.datapath.links import Link, Source
-from ovpn6.datapath.peers import Peer, PeerTable
+from ovpn6.datapath.peers import Opener, Peer, PeerTable
 from ovpn6.model.errors import PeerError
 from ovpn6.model.flow import (
     ControlReceived,
@@ -29,11 +29,11 @@ from ovpn6.protocol.data_channel import (
     AuthenticationFailed,
     Compressed,
     KeyExhausted,
-    ReceiveKey,
     Replayed,
     frame,
     unframe,
 )
+from ovpn6.protocol.epoch_channel import UnknownEpoch
 from ovpn6.protocol.packets import Opcode
 
 TUNNEL_BUDGET = 64
@@ -56,6 +56,7 @@ REASONS: dict[type[PeerError], str] = {
     AuthenticationFailed: "data authentication",
     Replayed: "data replay",
     Compressed: "data compressed",
+    UnknownEpoch: "data unknown epoch",
 }
 
 
@@ -230,9 +231,7 @@ class Worker:
             peer.replayed += 1
         count(self._counts, REASONS.get(type(error), "data malformed"))
 
-    def _moved(
-        self, peer: Peer, key: ReceiveKey, datagram: bytes, link: Link, source: Source
-    ) -> bool:
+    def _moved(self, peer: Peer, key: Opener, datagram: bytes, link: Link, source: Source) -> bool:
         """An authentic datagram came another way. True when it may be used."""
         known = peer.link
         if known is not None and known.holder(peer.source) == link.holder(source):
@@ -251,7 +250,7 @@ class Worker:
             count(self._counts, "data float conflict")
             return False
         # Only the newest packet moves the peer: one that was late on the old way does not.
-        if int.from_bytes(datagram[4:8], "big") == key.replay.highest:
+        if key.is_newest(datagram):
             self._peers.place(peer, link, source)
             self._report(PeerFloated(peer.peer, link.path(source)))
         return True

@@ -25,8 +25,9 @@ from ovpn6.model.flow import (
     PeerFloated,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
-from ovpn6.model.specs import Framing, PeerSpec
+from ovpn6.model.specs import DataFormat, Framing, PeerSpec
 from ovpn6.protocol.data_channel import PING, SendKey
+from ovpn6.protocol.epoch_channel import EpochSendKey
 from tests.datapath.packets import ip_packet, key_pair
 
 CLIENT, SERVER = PeerId(5), PeerId(9)
@@ -267,6 +268,67 @@ class DatapathContract:
         tunnel.until(lambda: dropped(tunnel, 0, "data no key") == 1)
         assert tunnel.delivered(0) == []
 
+    # --- the epoch format -----------------------------------------------------------------------
+
+    @pytest.fixture
+    def epochs(self, rig: Rig) -> Rig:
+        """Both peers with key id 0 in the epoch format."""
+        if not all(datapath.capabilities.data_epoch for datapath in rig.datapaths):
+            pytest.skip("this data path has no epoch keys")
+        install(rig, 0, data_format=DataFormat.EPOCH)
+        return rig
+
+    @pytest.mark.parametrize("cipher", ["AES-128-GCM", "AES-192-GCM", "CHACHA20-POLY1305"])
+    def test_the_epoch_format_carries_packets_under_every_cipher(
+        self, epochs: Rig, cipher: str
+    ) -> None:
+        install(epochs, 0, cipher, DataFormat.EPOCH)
+        epochs.enter(1, UP)
+        epochs.until(lambda: epochs.delivered(0) == [UP])
+        epochs.enter(0, DOWN)
+        epochs.until(lambda: epochs.delivered(1) == [DOWN])
+        assert epochs.reports[0] == [KeyConfirmed(CLIENT, KeyId(0))]
+
+    def test_an_epoch_packet_has_28_octets_more_than_its_payload(self, epochs: Rig) -> None:
+        for _ in range(3):
+            epochs.enter(1, UP)
+        epochs.until(lambda: len(epochs.delivered(0)) == 3)
+        sent, got = epochs.datapaths[1].counters(SERVER), epochs.datapaths[0].counters(CLIENT)
+        assert sent.link_out == got.link_in == 3 * (len(UP) + 28)
+        assert (sent.packets_out, sent.bytes_out) == (3, 3 * len(UP))
+        install(epochs, 1)
+        epochs.enter(1, UP)
+        epochs.until(lambda: len(epochs.delivered(0)) == 4)
+        got = epochs.datapaths[0].counters(CLIENT)
+        assert got.link_in == 3 * (len(UP) + 28) + len(UP) + 24
+
+    def test_what_opens_in_a_later_epoch_takes_our_sending_there(self, epochs: Rig) -> None:
+        for epoch in (1, 2, 6, 6):
+            inject_epoch(epochs, UP, epoch)
+        epochs.until(lambda: dropped(epochs, 0, "data replay") == 1)
+        assert epochs.delivered(0) == [UP] * 3
+        epochs.enter(0, DOWN)
+        # The client's own data path was passed by: epoch 6 is five ahead of it.
+        epochs.until(lambda: dropped(epochs, 1, "data unknown epoch") == 1)
+
+    def test_a_forged_packet_of_a_future_epoch_changes_nothing(self, epochs: Rig) -> None:
+        forged = b"\x48\0\0\x05\0\3\0\0\0\0\0\1" + bytes(60)
+        to_server = Path(LinkId(1), epochs.local(0))
+        epochs.datapaths[1].send_control(to_server, forged)
+        epochs.until(lambda: dropped(epochs, 0, "data authentication") == 1)
+        epochs.enter(1, UP)
+        epochs.enter(0, DOWN)
+        epochs.until(lambda: (epochs.delivered(0), epochs.delivered(1)) == ([UP], [DOWN]))
+
+    def test_a_late_packet_of_an_earlier_epoch_does_not_move_the_peer(self, epochs: Rig) -> None:
+        moved = epochs.open_link(1, 2)
+        inject_epoch(epochs, UP, 2, link=2)
+        epochs.until(lambda: len(epochs.delivered(0)) == 1)
+        inject_epoch(epochs, UP, 1)
+        epochs.until(lambda: len(epochs.delivered(0)) == 2)
+        floats = [event for event in epochs.reports[0] if isinstance(event, PeerFloated)]
+        assert floats == [PeerFloated(CLIENT, Path(LinkId(1), moved))]
+
     # --- paths ----------------------------------------------------------------------------------
 
     def test_a_peer_floats_after_an_authentic_packet(self, tunnel: Rig) -> None:
@@ -371,11 +433,23 @@ class DatapathContract:
 # --- helpers of the tests -----------------------------------------------------------------------
 
 
-def install(rig: Rig, key_id: int, cipher: str = "AES-256-GCM") -> None:
+def install(
+    rig: Rig,
+    key_id: int,
+    cipher: str = "AES-256-GCM",
+    data_format: DataFormat = DataFormat.CLASSIC,
+) -> None:
     """The same key at both ends."""
     for end, peer in ((0, CLIENT), (1, SERVER)):
-        key = key_pair(end, key_id, cipher)
+        key = key_pair(end, key_id, cipher, data_format)
         rig.datapaths[end].install_key(peer, KeySlot.PRIMARY, key)
+
+
+def inject_epoch(rig: Rig, payload: bytes, epoch: int, link: int = 1) -> None:
+    """The first datagram of an epoch of the client's, past its own data path."""
+    key = EpochSendKey(key_pair(1, data_format=DataFormat.EPOCH), CLIENT)
+    key.reach(epoch)
+    rig.datapaths[1].send_control(Path(LinkId(link), rig.local(0)), key.seal(payload))
 
 
 def inject(rig: Rig, payload: bytes, number: int = 1, link: int = 1) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from ovpn6.model.names import KeyId
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import KeyMaterial
+from ovpn6.model.specs import DataFormat, KeyMaterial
 
 
 def ip_packet(source: str, destination: str, payload: bytes = b"payload") -> bytes:
@@ -19,8 +19,18 @@ def ip_packet(source: str, destination: str, payload: bytes = b"payload") -> byt
     return head + here.packed + there.packed + payload
 
 
-def key_pair(end: int, key_id: int = 0, cipher: str = "AES-256-GCM") -> KeyMaterial:
+def key_pair(
+    end: int,
+    key_id: int = 0,
+    cipher: str = "AES-256-GCM",
+    data_format: DataFormat = DataFormat.CLASSIC,
+) -> KeyMaterial:
     """The keys of one end (0 or 1); those of the other fit them."""
+    if data_format is DataFormat.EPOCH:
+        secrets = [SecretBytes(bytes([10 * key_id + way]) * 32) for way in (1, 2)]
+        none = SecretBytes(b"")
+        here, there = secrets[end], secrets[1 - end]
+        return KeyMaterial(KeyId(key_id), cipher, here, none, there, none, data_format)
     size = {"AES-128-GCM": 16, "AES-192-GCM": 24}.get(cipher, 32)
     ways = [SecretBytes(bytes([10 * key_id + way]) * size) for way in (1, 2)]
     ivs = [SecretBytes(bytes([10 * key_id + way]) * 8) for way in (1, 2)]

@@ -15,8 +15,16 @@ from ovpn6.datapath.peers import KeyPair, PeerTable
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.flow import KeyWornOut, PeerExpired, PeerInactive
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PacketId, PeerId, Transport
-from ovpn6.model.specs import DeviceSpec, Framing, Keepalive, LinkSpec, PeerSpec
-from ovpn6.protocol.data_channel import PING, ReceiveKey, ReplayWindow, SendKey, frame
+from ovpn6.model.specs import DataFormat, DeviceSpec, Framing, Keepalive, LinkSpec, PeerSpec
+from ovpn6.protocol.data_channel import (
+    PING,
+    ReceiveKey,
+    ReplayWindow,
+    SendKey,
+    UsageLimits,
+    frame,
+)
+from ovpn6.protocol.epoch_channel import RENEGOTIATE_EPOCH, EpochSendKey
 from tests.datapath.packets import ip_packet, key_pair
 
 HERE, THERE = IPv6Address("2001:db8:ffff::1"), IPv6Address("2001:db8:ffff::2")
@@ -150,15 +158,45 @@ def test_too_little_traffic_is_inactivity_and_enough_is_not() -> None:
         assert min(1, bench.count(PeerInactive)) == expected
 
 
+def test_a_key_in_a_late_epoch_is_worn_out() -> None:
+    reports: list[Report] = []
+    peers = PeerTable()
+    peer = peers.add(SPEC, None)
+    clock = Clock(peers, reports.append, lambda peer, datagrams: None, {})
+    key = KeyPair(key_pair(0, data_format=DataFormat.EPOCH), 5, ReplayWindow)
+    peer.install(KeySlot.PRIMARY, key)
+    clock.tick(Instant(1))
+    assert reports == []
+    assert isinstance(key.send, EpochSendKey)
+    key.send.reach(RENEGOTIATE_EPOCH)
+    clock.tick(Instant(2))
+    assert reports == [KeyWornOut(PeerId(5), KeyId(0))]
+
+
+def test_overuse_by_the_other_end_is_noticed_within_a_second() -> None:
+    peers = PeerTable()
+    peer = peers.add(SPEC, None)
+    clock = Clock(peers, lambda event: None, lambda peer, datagrams: None, {})
+    material = key_pair(0, data_format=DataFormat.EPOCH)
+    key = KeyPair(material, 5, ReplayWindow, UsageLimits(usage=10))
+    peer.install(KeySlot.PRIMARY, key)
+    remote = EpochSendKey(key_pair(1, data_format=DataFormat.EPOCH), 5, UsageLimits(usage=None))
+    key.receive.open(remote.seal(bytes(1000)))
+    clock.tick(Instant(1))
+    assert isinstance(key.send, EpochSendKey)
+    assert key.send.epoch == 2
+
+
 def test_a_worn_out_key_is_reported_once() -> None:
     reports: list[Report] = []
     peers = PeerTable()
     peer = peers.add(SPEC, None)
     clock = Clock(peers, reports.append, lambda peer, datagrams: None, {})
-    old, new = (KeyPair(key_pair(0, key_id), 5, ReplayWindow()) for key_id in (0, 1))
+    old, new = (KeyPair(key_pair(0, key_id), 5, ReplayWindow) for key_id in (0, 1))
     peer.install(KeySlot.PRIMARY, old)
     clock.tick(Instant(1))
     assert reports == []
+    assert isinstance(old.send, SendKey)
     old.send.packet_id = PacketId(0xFF000000)
     clock.tick(Instant(2))
     clock.tick(Instant(3))

@@ -16,7 +16,7 @@ from ovpn6.datapath.kernel import KernelDatapath
 from ovpn6.datapath.ovpn_netlink.messages import DeleteReason
 from ovpn6.datapath.ovpn_netlink.records import KeyUsedUp, PeerDeleted, PeerMoved
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.errors import HostError
+from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import (
     DeviceLost,
     FloatConflict,
@@ -26,7 +26,7 @@ from ovpn6.model.flow import (
     PeerInactive,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
-from ovpn6.model.specs import DeviceSpec, Keepalive, LinkSpec, PeerCounters, PeerSpec
+from ovpn6.model.specs import DataFormat, DeviceSpec, Keepalive, LinkSpec, PeerCounters, PeerSpec
 from tests.datapath.kernel_fake import INDEX, FakeKernel, HandLoop
 from tests.datapath.packets import key_pair
 
@@ -290,6 +290,13 @@ def test_a_key_near_a_limit_is_worn_out(
     rig.kernel.peers.count(ONE, counters)
     rig.loop.pass_time(100.0)
     assert rig.reports == ([KeyWornOut(ONE, KeyId(0))] if worn_out else [])
+
+
+def test_keys_of_the_epoch_format_are_not_for_the_kernel(rig: Rig) -> None:
+    rig.path.add_peer(spec_of(ONE))
+    with pytest.raises(UsageError, match="epoch"):
+        rig.path.install_key(ONE, KeySlot.PRIMARY, key_pair(0, data_format=DataFormat.EPOCH))
+    assert rig.path.keys(ONE) == {}
 
 
 def test_a_new_key_counts_from_its_swap(rig: Rig) -> None:
