@@ -129,6 +129,14 @@ class Acceptor:
         self._limit = _RateLimit(*rate)
         self._wall_offset = wall_offset
 
+    def wrapper(self, transport: Transport) -> Wrapper | None:
+        """For a server that begins, as one of two equal ends may; None with tls-crypt-v2, where
+        only the client can."""
+        if not self._wrapping.serves_v1:
+            return None
+        strict = transport is Transport.TCP
+        return _Profile(self._wrapping, None, self._wall_offset, strict).wrapper()
+
     def receive(
         self, path: Path, datagram: bytes, now: Instant, *, transport: Transport
     ) -> Verdict:

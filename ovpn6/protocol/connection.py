@@ -57,7 +57,8 @@ class ConnectionSettings:
     options: str
     """Our OCC options string (``negotiation_rules.options_string``)."""
     peer_info: str = ""
-    """Our peer-info, lines ended by newline (``negotiation_rules.client_peer_info``)."""
+    """Our peer-info, lines ended by newline (``negotiation_rules.client_peer_info``,
+    ``point_to_point.peer_info``); a server with clients has none."""
     tls_timeout: float = 2.0
     hand_window: float = 60.0
     tran_window: float = 3600.0
@@ -80,7 +81,13 @@ class Connection:
         entropy: Callable[[int], bytes],
     ) -> None:
         self._settings = settings
-        self._session = Session(SessionId(b""), None, wrapper, settings.wrapped_client_key)
+        self._session = Session(
+            SessionId(b""),
+            None,
+            wrapper,
+            settings.wrapped_client_key,
+            is_server=settings.is_server,
+        )
         self._tls = tls
         self._entropy = entropy
         self._credentials = Credentials()
@@ -96,15 +103,11 @@ class Connection:
     # --- how it begins -------------------------------------------------------------------------
 
     def initiate(self, now: Instant, credentials: Credentials) -> list[Event]:
-        """Client: send the hard reset."""
+        """Send the hard reset: a client's, or that of one of two equal ends in the server's part,
+        which goes on when the client's own reset comes."""
         self._credentials = credentials
         self._session.local = SessionId(self._entropy(8))
-        reset = (
-            Opcode.CONTROL_HARD_RESET_CLIENT_V3
-            if self._settings.wrapped_client_key
-            else Opcode.CONTROL_HARD_RESET_CLIENT_V2
-        )
-        self._newest = self._negotiation(KeyId(0), reset, 0, now)
+        self._newest = self._negotiation(KeyId(0), self._own_reset(), 0, now)
         return self._flush(now)
 
     def accept(
@@ -113,14 +116,15 @@ class Connection:
         """Server: take over from the acceptor with the datagram that it accepted.
 
         That is the third packet of the handshake; or a client's hard reset where the acceptor did
-        not ask for the round trip first.
+        not ask for the round trip first. A client, one of two equal ends, accepts the reset of a
+        server that begins.
         """
         if not datagram:
             raise PeerError("empty datagram")
         opcode, _ = decode_first_byte(datagram[0])
-        begins = opcode in CLIENT_RESETS
+        begins = opcode in CLIENT_RESETS or opcode is Opcode.CONTROL_HARD_RESET_SERVER_V2
         self._session.local, self._session.remote = local, remote
-        reset = Opcode.CONTROL_HARD_RESET_SERVER_V2 if begins else None
+        reset = self._own_reset() if begins else None
         self._newest = self._negotiation(KeyId(0), reset, 0 if begins else 1, now)
         return self.receive(datagram, now)
 
@@ -137,6 +141,8 @@ class Connection:
             negotiation = self._must_newest()
         if packet.message_id is not None:
             negotiation.receive(packet.opcode, packet.message_id, packet.payload, now)
+        if self._session.remote is None:
+            negotiation.peer_appeared(now)
         self._session.remote = packet.session_id
         negotiation.acknowledge(packet.acks, now)
         return happened + self._flush(now)
@@ -362,10 +368,17 @@ class Connection:
         )
         return Negotiation(plan, self._tls(), self._own_message, self._entropy, now)
 
+    def _own_reset(self) -> Opcode:
+        if self._settings.is_server:
+            return Opcode.CONTROL_HARD_RESET_SERVER_V2
+        if self._settings.wrapped_client_key:
+            return Opcode.CONTROL_HARD_RESET_CLIENT_V3
+        return Opcode.CONTROL_HARD_RESET_CLIENT_V2
+
     def _own_message(self, source: KeySource) -> KeyMethod2:
         settings = self._settings
         if settings.is_server:
-            return KeyMethod2(source, settings.options)
+            return KeyMethod2(source, settings.options, peer_info=settings.peer_info)
         return KeyMethod2(
             source,
             settings.options,

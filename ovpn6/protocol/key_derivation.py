@@ -17,6 +17,7 @@ from ovpn6.model.specs import DataFormat, KeyMaterial
 from ovpn6.protocol.epoch_keys import EPOCH_SECRET_SIZE
 
 EKM_DATA_LABEL = "EXPORTER-OpenVPN-datakeys"
+EKM_PEER_ID_LABEL = "EXPORTER-OpenVPN-p2p-peerid"
 EKM_DYNAMIC_TLS_CRYPT_LABEL = "EXPORTER-OpenVPN-dynamic-tls-crypt"
 KEY_BLOCK_SIZE = 256
 """Octets of a key block: (cipher 64, HMAC 64) of client to server, then of server to client."""

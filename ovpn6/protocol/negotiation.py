@@ -155,6 +155,12 @@ class Negotiation:
             self._take_in_order(below=1)
         self._pump(now)
 
+    def peer_appeared(self, now: Instant) -> None:
+        """The peer's own reset has come before it acknowledged ours: send ours again with it."""
+        if not self._heard:
+            self._heard = True
+            self._send.resend_all(now)
+
     def write(self, text: str, now: Instant) -> None:
         """Queue a control text, sent as one TLS record with its NUL once keys are exchanged."""
         self._queued.append(text)

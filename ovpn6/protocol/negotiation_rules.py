@@ -146,12 +146,18 @@ def options_string(
     tls_auth: bool,
     key_direction: int | None,
     compression: bool = False,
+    tunnel: Iterable[str] = (),
+    cipher: str = "",
+    tcp_server: bool | None = None,
 ) -> str:
     """Our options string, compared by the peer for warnings only.
 
     Written as a stock peer with negotiated ciphers would (cipher absent, the digest and key size of
     the historic default), so that a peer with the same settings has nothing to warn of. The
     protocol name is always the IPv4 one.
+
+    Two equal ends write more: ``tunnel`` are words on the tunnel's addresses, ``cipher`` that of
+    ends which cannot negotiate, ``tcp_server`` whether the end waits for the connection.
     """
     link_overhead = 21 if transport is Transport.UDP else 23
     words = [
@@ -159,12 +165,15 @@ def options_string(
         "dev-type tun",
         f"link-mtu {tun_mtu + link_overhead}",
         f"tun-mtu {tun_mtu}",
-        f"proto {_protocol_name(transport, is_server)}",
+        f"proto {_protocol_name(transport, is_server if tcp_server is None else tcp_server)}",
+        *tunnel,
     ]
     if compression:
         words.append("comp-lzo")
     if key_direction is not None:
         words.append(f"keydir {key_direction}")
+    if cipher:
+        words.append(f"cipher {cipher}")
     words += ["auth SHA1", "keysize 128"]
     if tls_auth:
         words.append("tls-auth")

@@ -11,6 +11,7 @@ from ovpn6.model.errors import PeerError
 from ovpn6.model.names import Instant, KeyId, MessageId, SessionId
 from ovpn6.protocol.packets import (
     CARRY_CLIENT_KEY,
+    CLIENT_RESETS,
     HEADER_SIZE,
     MAX_ACKS_IN_ACK,
     MAX_ACKS_IN_CONTROL,
@@ -30,7 +31,7 @@ _SMALLEST_PAYLOAD = 16
 
 
 class Session:
-    """See the module. ``remote`` is None until a client's peer has answered."""
+    """See the module. ``remote`` is None until the peer of an end that began has answered."""
 
     def __init__(
         self,
@@ -38,12 +39,15 @@ class Session:
         remote: SessionId | None,
         wrapper: Wrapper,
         wrapped_client_key: bytes,
+        *,
+        is_server: bool = False,
     ) -> None:
         self.local = local
         self.remote = remote
         self.wrapper = wrapper
         self.renegotiation_wrapper: Wrapper | None = None
         self._wrapped_client_key = wrapped_client_key
+        self._is_server = is_server
 
     def open(self, datagram: bytes, now: Instant) -> ControlPacket:
         """The packet in a datagram of this session. Raises ``PeerError`` for any other."""
@@ -102,6 +106,11 @@ class Session:
     def _check(self, packet: ControlPacket) -> None:
         if packet.acks and packet.remote_session_id != self.local:
             raise PeerError("acknowledgement for another session")
-        answers = packet.opcode is Opcode.CONTROL_HARD_RESET_SERVER_V2 and packet.acks
-        if self.remote is None and not answers:
+        if self.remote is None and not self._answers(packet):
             raise PeerError("not an answer to our reset")
+
+    def _answers(self, packet: ControlPacket) -> bool:
+        """A client's own reset may have left before it heard the server's."""
+        if self._is_server:
+            return packet.opcode in CLIENT_RESETS
+        return packet.opcode is Opcode.CONTROL_HARD_RESET_SERVER_V2 and bool(packet.acks)
