@@ -40,13 +40,13 @@ static uint32_t load32(const uint8_t *at)
 	return (uint32_t)load16(at) << 16 | load16(at + 2);
 }
 
-/* The field holds a sum that belongs to what follows; zero would say "no checksum" in UDP. */
-static void complete(uint8_t *from, size_t length, uint8_t *field)
+/* The field holds a sum that belongs to what follows. @zero: what stands for a result of zero. */
+static void complete(uint8_t *from, size_t length, uint8_t *field, uint16_t zero)
 {
 	uint16_t sum = (uint16_t)~ovpn6_sum_fold(ovpn6_sum(from, length));
 
 	if (!sum)
-		sum = 0xffff;
+		sum = zero;
 	memcpy(field, &sum, sizeof(sum));
 }
 
@@ -66,8 +66,9 @@ static int begin_whole(struct ovpn6_cutter *cut, const struct ovpn6_vnet *vnet)
 
 		if (field + 2 > cut->length)
 			return OVPN6_CUT_CSUM_RANGE;
+		/* Zero would say "no checksum" in UDP; elsewhere 0xffff means the same. */
 		complete(cut->packet + vnet->csum_start, cut->length - vnet->csum_start,
-			 cut->packet + field);
+			 cut->packet + field, 0xffff);
 	}
 	cut->count = 1;
 	cut->full = (uint32_t)cut->length;
@@ -185,11 +186,11 @@ bool ovpn6_cut_next(struct ovpn6_cutter *cut, uint8_t **segment, size_t *length)
 		if (cut->protocol == IPPROTO_UDP) {
 			store16(transport + 4, (uint32_t)covered);
 			store16(transport + UDP_CSUM, (uint32_t)pseudo);
-			complete(transport, covered, transport + UDP_CSUM);
+			complete(transport, covered, transport + UDP_CSUM, 0xffff);
 		} else {
 			write_tcp(cut, transport);
 			store16(transport + TCP_CSUM, (uint32_t)pseudo);
-			complete(transport, covered, transport + TCP_CSUM);
+			complete(transport, covered, transport + TCP_CSUM, 0);
 		}
 	}
 	cut->next++;

@@ -41,4 +41,4 @@ def pseudo_sum(packet: bytes, protocol: int, length: int) -> int:
 
 def ipv4_checksum(header: bytes) -> int:
     """For a header whose checksum field is zero."""
-    return (65535 - ones_sum(header)) % 65535
+    return -ones_sum(header) % 65535

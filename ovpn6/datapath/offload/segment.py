@@ -135,7 +135,8 @@ def _cut_tcp(packet: bytes, plan: _Plan) -> list[bytes]:
         if not last:
             mark &= ~(FIN | PSH)
         here = sequence + number * size & 0xFFFFFFFF
-        checksum = 65535 - (same + mark + here + len(payload) + ones_sum(payload)) % 65535
+        total = same + mark + here + len(payload) + ones_sum(payload)
+        checksum = -total % 65535
         segments.append(
             _ip(packet, transport, headers - transport + len(payload), number)
             + ports
