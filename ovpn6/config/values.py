@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -22,6 +21,7 @@ from typing import TypeVar
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.errors import ConfigError
 from ovpn6.model.names import Family, Transport
+from ovpn6.model.records import dataclass
 
 T = TypeVar("T")
 Parser = Callable[[str], T]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ovpn6.daemon.inbox import Inbox
@@ -48,6 +48,7 @@ from ovpn6.model.flow import (
     UpdatePeer,
 )
 from ovpn6.model.names import JobId, Level, LinkId, PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import PeerCounters
 from ovpn6.netconf.interface import HostState
 

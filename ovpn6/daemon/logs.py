@@ -15,12 +15,12 @@ import syslog
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn6.config.schema import ProcessConfig
 from ovpn6.model.errors import ConfigError
 from ovpn6.model.names import Level
+from ovpn6.model.records import dataclass
 
 DEFAULT_VERB = 1
 MICROSECONDS_FROM_VERB = 4
@@ -93,13 +93,16 @@ class LogOptions:
     machine_readable: bool = False
 
 
+_DEFAULT_OPTIONS = LogOptions()
+
+
 class Logger:
     """Filters by verbosity, formats, and mutes repetition."""
 
     def __init__(
         self,
         target: Target,
-        options: LogOptions = LogOptions(),
+        options: LogOptions = _DEFAULT_OPTIONS,
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:

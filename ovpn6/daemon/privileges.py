@@ -11,10 +11,10 @@ import ctypes
 import grp
 import os
 import pwd
-from dataclasses import dataclass
 
 from ovpn6.config.schema import ProcessConfig
 from ovpn6.model.errors import ConfigError, HostError
+from ovpn6.model.records import dataclass
 
 CAP_NET_ADMIN = 12
 _PR_SET_KEEPCAPS = 8

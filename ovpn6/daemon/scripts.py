@@ -14,12 +14,12 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn6.model.errors import HostError
 from ovpn6.model.flow import RunScript, ScriptFinished, ScriptPending
 from ovpn6.model.names import JobId, Level
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import ScriptCall, ScriptResult
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn6.daemon.logs import time_string
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import PeerCounters
 from ovpn6.model.status import PeerStatus, RoleStatus
 

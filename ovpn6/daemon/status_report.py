@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from ovpn6.config.schema import ProcessConfig
 from ovpn6.daemon.logs import Logger
 from ovpn6.daemon.status_file import StatusFacts, StatusFile, status_text
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import Level, PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import PeerCounters
 from ovpn6.roles.interface import Role
 

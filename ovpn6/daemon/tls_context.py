@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from ovpn6.config.schema import FileRef, TlsConfig
 from ovpn6.daemon.openssl_binding import set_groups
 from ovpn6.daemon.tls_ciphers import SECURITY_LEVELS, openssl_cipher_list, openssl_suites
 from ovpn6.model.errors import ConfigError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 VerifyCallback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]

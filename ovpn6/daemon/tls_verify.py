@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
@@ -26,6 +26,7 @@ from ovpn6.daemon.openssl_binding import verify_error_text
 from ovpn6.model.errors import ConfigError, PeerError
 from ovpn6.model.identity import CertificateFacts
 from ovpn6.model.names import Level
+from ovpn6.model.records import dataclass
 
 TlsLog = Callable[[Level, str], None]
 """Takes a line about the peer that is being served now."""

@@ -8,7 +8,6 @@ loop and do not block for long; what happens is reported by calling ``report`` f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn6.model.addresses import Endpoint, Path
@@ -27,6 +26,7 @@ from ovpn6.model.flow import (
     PeerInactive,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec, Framing, KeyMaterial, LinkSpec, PeerCounters, PeerSpec
 
 Report = (

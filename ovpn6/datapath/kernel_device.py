@@ -12,13 +12,13 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ovpn6.datapath.ovpn_netlink.link_kind import MODE_MP, MODE_P2P, ovpn
 from ovpn6.datapath.tun import in_netns
 from ovpn6.model.errors import HostError
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec
 from ovpn6.netlink.conversation import (
     CREATE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ovpn6.datapath.kernel_device import KernelDevice, in_namespace, make_device
 from ovpn6.datapath.kernel_routes import KernelRoutes
@@ -11,6 +10,7 @@ from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import Family, find_family
 from ovpn6.datapath.ovpn_netlink.records import Notification, decode_notification
 from ovpn6.model.errors import HostError
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec
 from ovpn6.netlink.conversation import GENERIC, Conversation, Listener
 

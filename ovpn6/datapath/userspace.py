@@ -7,21 +7,24 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import field
 
 from ovpn6.datapath.core import DatapathCore
 from ovpn6.datapath.errors import error_name
 from ovpn6.datapath.interface import Capabilities, ReportSink
 from ovpn6.datapath.keepalive import INTERVAL
 from ovpn6.datapath.links import Link, connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.offload.switch import Offload, refused
 from ovpn6.datapath.tcp_link import TcpLink, TcpListener
 from ovpn6.datapath.tun import open_tun
+from ovpn6.datapath.tun_offload import disable_offloads, enable_offloads, has_vnet
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import DeviceLost, LinkAccepted, LinkClosed
 from ovpn6.model.names import Instant, LinkId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec, Framing, LinkSpec, PeerSpec
 from ovpn6.protocol.data_channel import ReplayWindow, UsageLimits
 
@@ -39,7 +42,8 @@ FRAME_ROOM = 256
 REPLAY_WARNING_INTERVAL = 10
 """Ticks between warnings about replays."""
 
-OpenDevice = Callable[[DeviceSpec], tuple[int, str]]
+OpenDevice = Callable[[DeviceSpec, bool], tuple[int, str]]
+"""A descriptor and the device's name; with True packets should have vnet headers."""
 
 log = logging.getLogger("ovpn6.datapath")
 
@@ -47,12 +51,14 @@ log = logging.getLogger("ovpn6.datapath")
 @dataclass(frozen=True, slots=True)
 class UserspaceOptions:
     """``replay-window`` packets and seconds, and ``mute-replay-warnings``. ``epoch_usage``: when
-    an epoch is left, in blocks plus packets; None as the cipher demands."""
+    an epoch is left, in blocks plus packets; None as the cipher demands. ``without``: offloads
+    not to be used."""
 
     replay_window: int = 64
     replay_time: int = 15
     mute_replay_warnings: bool = False
     epoch_usage: int | None = None
+    without: frozenset[Offload] = field(default_factory=lambda: refused(os.environ))
 
 
 class UserspaceDatapath(DatapathCore):
@@ -69,7 +75,7 @@ class UserspaceDatapath(DatapathCore):
     ) -> None:
         """``entropy`` is for backends that draw ids of their own; packet ids count from 1.
 
-        ``open_device`` gives a descriptor that reads and writes one IP packet at a time.
+        ``open_device`` gives a descriptor that reads and writes one packet at a time.
         """
         super().__init__(
             CAPABILITIES,
@@ -97,14 +103,23 @@ class UserspaceDatapath(DatapathCore):
     def open_device(self, spec: DeviceSpec, mtu: int) -> str:
         if self._worker.tunnel >= 0:
             raise UsageError("the device is open")
-        self._worker.tunnel, name = self._open_device(spec)
+        without = self._options.without
+        tunnel, name = self._open_device(spec, Offload.TUN not in without)
+        self._worker.tunnel = tunnel
         self._mtu = mtu
+        if has_vnet(tunnel):
+            granted = enable_offloads(tunnel, without)
+            self._worker.use_vnet(os.writev, granted.uso)
+            log.info("tunnel device %s: %s", name, granted)
+        else:
+            log.info("tunnel device %s: one packet at a time", name)
         self._loop.add_reader(self._worker.tunnel, self._worker.tunnel_readable)
         return name
 
     def close_device(self) -> None:
         if self._worker.tunnel >= 0:
             self._loop.remove_reader(self._worker.tunnel)
+            disable_offloads(self._worker.tunnel)
             os.close(self._worker.tunnel)
             self._worker.tunnel = -1
 
@@ -162,9 +177,9 @@ class UserspaceDatapath(DatapathCore):
 
     def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
         kind = MultihomeUdpLink if spec.options.multihome else UdpLink
-        opened = kind(link, sock, self._worker.received, self._counts)
+        opened = kind(link, sock, self._worker.received, self._counts, self._options.without)
         self._links[link] = opened
-        self._loop.add_reader(sock, opened.readable)
+        self._loop.add_reader(sock, self._readable, opened)
 
     def _open_tcp(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         opened = TcpLink(
@@ -178,7 +193,11 @@ class UserspaceDatapath(DatapathCore):
             self._loop,
         )
         self._links[link] = opened
-        self._loop.add_reader(sock, opened.readable)
+        self._loop.add_reader(sock, self._readable, opened)
+
+    def _readable(self, link: UdpLink | TcpLink) -> None:
+        link.readable()
+        self._worker.flush()
 
     def _accepted(self, listener: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         link = self._new_link_id()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -14,6 +13,7 @@ from ipaddress import (
 )
 
 from ovpn6.model.names import LinkId
+from ovpn6.model.records import dataclass
 
 IPAddress = IPv6Address | IPv4Address
 IPNetwork = IPv6Network | IPv4Network

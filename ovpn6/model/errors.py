@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ovpn6.model.records import dataclass
 
 
 class Ovpn6Error(Exception):

@@ -6,12 +6,12 @@ comes back as :class:`ActionFailed`; slow ones carry a ``JobId`` and answer by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import Family, JobId, KeyId, KeySlot, Level, LinkId, PeerId, Signal
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import (
     HostPlan,
     KeyMaterial,

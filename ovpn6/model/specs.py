@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from ovpn6.model.addresses import Endpoint, IPAddress, IPInterface, IPNetwork, Path
 from ovpn6.model.names import Family, KeyId, PeerId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 # --- datapath -----------------------------------------------------------------------------------

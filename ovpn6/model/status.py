@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.model.addresses import IPAddress, IPNetwork, Path
 from ovpn6.model.names import Instant, PeerId
+from ovpn6.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

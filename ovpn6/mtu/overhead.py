@@ -6,9 +6,8 @@ Sources: RFC 8200 section 5 (1280), RFC 2473 section 7, RFC 4459 section 3.2, RF
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.model.errors import UsageError
+from ovpn6.model.records import dataclass
 
 IPV6_MINIMUM = 1280
 """Octets that every IPv6 link carries (RFC 8200 section 5)."""

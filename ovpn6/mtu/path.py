@@ -10,11 +10,12 @@ one round trip where packets are answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import Instant
+from ovpn6.model.records import dataclass
 from ovpn6.mtu.candidates import next_sizes
 from ovpn6.mtu.overhead import IPV6_MINIMUM
 
@@ -34,6 +35,9 @@ class Timing:
     """``CONFIRMATION_TIMER``: how often the size in use is confirmed."""
     raise_: float = 600.0
     """``PMTU_RAISE_TIMER``: when larger sizes are tried again."""
+
+
+_USUAL = Timing()
 
 
 class Why(Enum):
@@ -124,7 +128,7 @@ class PathMtu:
     ``deadline`` is when :meth:`due` wants to be called next; calling it earlier does no harm.
     """
 
-    def __init__(self, ceiling: int, timing: Timing = Timing(), base: int = IPV6_MINIMUM) -> None:
+    def __init__(self, ceiling: int, timing: Timing = _USUAL, base: int = IPV6_MINIMUM) -> None:
         """``ceiling``: the largest size worth probing, octets. ``UsageError`` below ``base``."""
         if ceiling < base:
             raise UsageError(f"path MTU ceiling {ceiling} below base {base}")

@@ -9,11 +9,11 @@ take milliseconds and may be made from inside a running event loop. ``recover``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import HostPlan
 
 ROUTE_PROTOCOL = 54

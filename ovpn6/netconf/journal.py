@@ -13,11 +13,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ovpn6.model.errors import HostError
+from ovpn6.model.records import dataclass
 from ovpn6.netconf.ledger import Ledger, decode, encode
 from ovpn6.netconf.state_directory import StateDirectory
 

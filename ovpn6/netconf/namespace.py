@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn6.model.addresses import IPAddress, IPInterface
+from ovpn6.model.records import dataclass
 from ovpn6.netconf.plan import KernelRoute
 
 

@@ -9,10 +9,10 @@ wanted goes, the other way round. The same plan twice gives no change.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import HostPlan, Route, RouteVia
 
 MAIN_TABLE = 254

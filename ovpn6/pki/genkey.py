@@ -6,11 +6,11 @@ import base64
 import binascii
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ovpn6.model.errors import ConfigError, Ovpn6Error
+from ovpn6.model.records import dataclass
 from ovpn6.pki import storage, wrap_keys
 
 _ADVICE = (

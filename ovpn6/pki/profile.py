@@ -6,12 +6,13 @@ The text works unchanged with ovpn6 and with OpenVPN 2.6. Pure: reads no file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
 from ovpn6.model.ciphers import DEFAULT_DATA_CIPHERS
 from ovpn6.model.errors import ConfigError
+from ovpn6.model.records import dataclass
 
 DEFAULT_PORT = 1194
 DEFAULT_NETWORK6 = IPv6Network("fd42:6f76:706e:36::/64")

@@ -8,10 +8,10 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn6.model.errors import ConfigError, HostError
+from ovpn6.model.records import dataclass
 
 PRIVATE = 0o600
 PUBLIC = 0o644

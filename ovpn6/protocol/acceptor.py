@@ -17,11 +17,11 @@ the rest. A smaller answer does not exist: without the ack a stock client never 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant, KeyId, MessageId, SessionId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.packets import (
     CARRY_CLIENT_KEY,
     CLIENT_RESETS,

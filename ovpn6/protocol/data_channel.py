@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 
 from ovpn6.model.ciphers import IMPLICIT_IV_SIZE
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant, KeyId, PacketId
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing, KeyMaterial
 from ovpn6.protocol.aead import new_aead, refuse

@@ -14,13 +14,12 @@ Source: draft-openvpntech-openvpn-wire-protocol, "Epoch key generation"; OpenVPN
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 EPOCH_SECRET_SIZE = 32

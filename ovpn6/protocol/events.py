@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import KeyId
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 

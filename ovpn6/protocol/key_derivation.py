@@ -7,11 +7,11 @@ exporter, RFC 2246 section 5 for the PRF.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
 from ovpn6.model.ciphers import CIPHERS, IMPLICIT_IV_SIZE
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import KeyId, SessionId
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import DataFormat, KeyMaterial
 from ovpn6.protocol.epoch_keys import EPOCH_SECRET_SIZE

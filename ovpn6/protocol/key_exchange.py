@@ -8,9 +8,9 @@ Source: OpenVPN ``ssl.c`` (key_method_2_write, key_method_2_read).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ovpn6.model.errors import PeerError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.protocol.key_derivation import KeySource
 

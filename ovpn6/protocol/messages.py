@@ -7,9 +7,9 @@ Source: OpenVPN ``push.c``, ``forward.c`` (parse_incoming_control_channel_comman
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from ovpn6.model.errors import UsageError
+from ovpn6.model.records import dataclass
 
 PUSH_BUNDLE_SIZE = 1024
 """Octets of one PUSH_REPLY that every peer can take, with its NUL."""

@@ -14,11 +14,11 @@ A client sends its key-method-2 message first and the server answers. Source: Op
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from ovpn6.model.errors import PeerError
 from ovpn6.model.names import Instant, KeyId, MessageId
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.key_derivation import KeySource
 from ovpn6.protocol.key_exchange import KeyMethod2, decode_key_method_2, new_key_source
 from ovpn6.protocol.packets import Opcode

@@ -7,11 +7,11 @@ ids, the peer's session id when there are acks, message id unless it is a pure A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 from ovpn6.model.errors import PeerError
 from ovpn6.model.names import KeyId, MessageId, SessionId
+from ovpn6.model.records import dataclass
 
 HEADER_SIZE = 9
 MAX_ACKS_PARSED = 8

@@ -9,10 +9,10 @@ doubled each time, resend at once when three later packets were acknowledged.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ovpn6.model.errors import PeerError
 from ovpn6.model.names import Instant, MessageId
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.packets import Opcode
 
 SEND_WINDOW = 6

@@ -9,10 +9,9 @@ The data channel has a window of its own (``data_channel.py``): short ids, no ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant
+from ovpn6.model.records import dataclass
 
 REPLAY_ID_SIZE = 8
 REPLAY_WINDOW = 64

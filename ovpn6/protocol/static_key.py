@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ovpn6.model.errors import ConfigError, UsageError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 STATIC_KEY_SIZE = 256

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ovpn6.model.errors import ConfigError, PeerError, UsageError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.protocol.packets import HEADER_SIZE
 from ovpn6.protocol.static_key import HALF_SLOT_SIZE, SLOT_SIZE, STATIC_KEY_SIZE, StaticKey

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn6.model.errors import ConfigError, PeerError, UsageError
 from ovpn6.model.names import Instant
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.protocol.packets import HEADER_SIZE
 from ovpn6.protocol.replay import REPLAY_ID_SIZE, ReplayFilter, ReplaySender, decode_replay_id

@@ -9,11 +9,11 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.errors import UsageError
+from ovpn6.model.records import dataclass
 
 POOL_MAX = 65536
 """Most clients that one pool serves."""

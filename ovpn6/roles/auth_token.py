@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
 
 from ovpn6.model.errors import ConfigError, PeerError, Source
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 
 PREFIX = b"SESS_ID_AT_"

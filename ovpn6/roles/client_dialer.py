@@ -7,12 +7,12 @@ Source: OpenVPN ``init.c`` (socket_restart_pause, next_connection_entry), ``sock
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ovpn6.config.schema import ClientConfig, Remote
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.flow import Action, HostResolved, Resolve
 from ovpn6.model.names import Instant, Level
+from ovpn6.model.records import dataclass
 from ovpn6.roles.client_jobs import JobIds, Jobs
 from ovpn6.roles.client_news import Ending, log
 from ovpn6.roles.client_states import Move

@@ -6,9 +6,8 @@ server_pushed_info), ``options_util.c`` (parse_auth_failed_temp).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.model.names import Level
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.messages import AuthFailed, Exit, Halt, Info, Message, Restart
 from ovpn6.roles.client_news import Ending, Step, Then, log
 

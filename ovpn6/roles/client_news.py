@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from ovpn6.model.flow import Action, Log
 from ovpn6.model.names import Level
+from ovpn6.model.records import dataclass
 from ovpn6.roles.client_plan import Tunnel
 
 

@@ -7,10 +7,10 @@ Source: OpenVPN ``push.c`` (process_incoming_push_reply), ``options.c`` (apply_p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ovpn6.config.schema import ClientConfig
 from ovpn6.model.errors import PeerError
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.messages import PushReply
 
 NOT_WITH_ROUTE_NOPULL = frozenset(

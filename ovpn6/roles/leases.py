@@ -6,10 +6,10 @@ a line that does not fit the pool any more is passed over with a notice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from ovpn6.model.addresses import IPAddress
+from ovpn6.model.records import dataclass
 from ovpn6.roles.address_pool import AddressPool, PoolRange
 
 

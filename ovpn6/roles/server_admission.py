@@ -6,12 +6,11 @@ handshake, there are only so many at a time, and each has ``hand-window`` second
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.model.addresses import Path
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.flow import CloseLink, ControlReceived, LinkAccepted, LinkClosed, SendControl
 from ovpn6.model.names import Instant, Level, LinkId, SessionId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.acceptor import Accepted, Ignored, Reply
 from ovpn6.protocol.connection import Connection
 from ovpn6.protocol.packets import HEADER_SIZE

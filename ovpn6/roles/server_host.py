@@ -14,7 +14,7 @@ DONE        Finish was given; nothing more is done
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from ipaddress import ip_address
 
@@ -32,6 +32,7 @@ from ovpn6.model.flow import (
     Resolve,
 )
 from ovpn6.model.names import Instant, Level, LinkId, Signal, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import LinkSpec, ScriptCall, ScriptResult
 from ovpn6.protocol.messages import RESTART, RESTART_NEXT_SERVER
 from ovpn6.roles import script_env

@@ -8,10 +8,11 @@ moment is a packet sealed by a key that the client cannot have.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from ovpn6.model.names import KeyId, KeySlot
+from ovpn6.model.records import dataclass
 
 
 class KeyFact(Enum):

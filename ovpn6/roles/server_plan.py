@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from ovpn6.config.schema import ServerConfig, TunnelConfig, WrapMode
 from ovpn6.model.addresses import IPAddress, IPInterface
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import HostPlan, Route, RouteVia
 from ovpn6.protocol.connection import ConnectionSettings
 from ovpn6.protocol.negotiation_rules import options_string

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from ovpn6.config.draft import Draft
 from ovpn6.config.lexer import Directive
 from ovpn6.config.schema import TunnelConfig
+from ovpn6.model.records import dataclass
 
 Fold = Callable[[Draft, Directive], None]
 """Puts a directive's value into the draft. Raises ``ConfigError`` (a source is added) when the

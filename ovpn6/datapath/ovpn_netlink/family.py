@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from ovpn6.datapath.ovpn_netlink.messages import FAMILY, GROUP, VERSION, Command, ovpnmsg
 from ovpn6.model.errors import HostError
+from ovpn6.model.records import dataclass
 from ovpn6.netlink.conversation import DUMP, Conversation
 from ovpn6.netlink.parts import ctrlmsg
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -11,6 +10,7 @@ from ovpn6.datapath.ovpn_netlink.messages import Command, DeleteReason, ovpnmsg
 from ovpn6.model.addresses import Endpoint, IPAddress, unmapped
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.names import KeyId, KeySlot, PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Keepalive, KeyMaterial, PeerCounters
 from ovpn6.netlink.codec import Codec
