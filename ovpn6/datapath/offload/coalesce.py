@@ -43,9 +43,15 @@ class Merger:
         self._write = write
         self._udp = udp
         self._flows: dict[bytes, _Flow] = {}
+        self._recent: _Flow | None = None
+        """The flow that took or began last: mostly the next packet is its, too."""
 
     def feed(self, packet: bytes) -> None:
         """One whole inner packet whose source address was checked."""
+        recent = self._recent
+        if recent is not None and recent.continued_by(packet):
+            self._join(recent, packet)
+            return
         transport = _transport(packet)
         protocol = packet[9 if transport == IPV4_HEADER else 6] if transport else 0
         if protocol == TCP:
@@ -64,42 +70,54 @@ class Merger:
         else:
             key = packet[6:7] + packet[8:44]
         flow = self._flows.get(key)
-        if protocol == TCP:
-            mergeable = _tcp_mergeable(packet, transport, headers)
-            last = packet[transport + 13] & PSH != 0
-        else:
-            mergeable = self._udp and _udp_mergeable(packet, transport)
-            last = False
-        verified = False
         if flow is not None:
-            if mergeable and flow.continues(packet, headers):
-                if not _checksums_fit(packet, transport):
-                    self._release(key)
-                    self._write((WHOLE, packet), 1)
-                    return
-                if flow.verify():
-                    if flow.append(packet, last):
-                        self._release(key)
-                    return
-                verified = True
-            self._release(key)
-        if mergeable and not last:
-            self._hold(key, _Flow(packet, transport, headers, verified))
+            if flow is not recent and flow.continued_by(packet):
+                self._join(flow, packet)
+                return
+            self._release(flow)
+        if protocol == TCP:
+            holds = _tcp_mergeable(packet, transport, headers)
+            holds = holds and packet[transport + 13] == ACK
+        else:
+            holds = self._udp and _udp_mergeable(packet, transport)
+        if holds:
+            self._hold(_Flow(key, packet, transport, headers))
         else:
             self._write((WHOLE, packet), 1)
 
     def flush(self) -> None:
         """Write what waits, the oldest flow first."""
-        while self._flows:
-            self._release(next(iter(self._flows)))
+        for flow in self._flows.values():
+            self._write(flow.parts(), flow.count)
+        self._flows.clear()
+        self._recent = None
 
-    def _hold(self, key: bytes, flow: _Flow) -> None:
+    def _join(self, flow: _Flow, packet: bytes) -> None:
+        """A packet that continues this flow, if all checksums fit."""
+        if not _checksums_fit(packet, flow.transport):
+            self._release(flow)
+            self._write((WHOLE, packet), 1)
+        elif flow.verify():
+            self._recent = flow
+            if flow.append(packet):
+                self._release(flow)
+        else:
+            self._release(flow)
+            if flow.ends_with(packet):
+                self._write((WHOLE, packet), 1)
+            else:
+                self._hold(_Flow(flow.key, packet, flow.transport, flow.headers, True))
+
+    def _hold(self, flow: _Flow) -> None:
         if len(self._flows) == MOST_FLOWS:
-            self._release(next(iter(self._flows)))
-        self._flows[key] = flow
+            self._release(next(iter(self._flows.values())))
+        self._flows[flow.key] = flow
+        self._recent = flow
 
-    def _release(self, key: bytes) -> None:
-        flow = self._flows.pop(key)
+    def _release(self, flow: _Flow) -> None:
+        del self._flows[flow.key]
+        if flow is self._recent:
+            self._recent = None
         self._write(flow.parts(), flow.count)
 
 
@@ -107,80 +125,124 @@ class _Flow:
     """A packet that waits for more of its kind."""
 
     __slots__ = (
+        "_addresses",
         "_first",
-        "_head",
-        "_headers",
         "_length",
+        "_marks",
         "_next_id",
         "_next_sequence",
         "_payloads",
         "_pushed",
+        "_rest",
         "_size",
-        "_transport",
+        "_start",
+        "_udp",
         "_verified",
         "count",
+        "headers",
+        "key",
+        "transport",
     )
 
-    def __init__(self, packet: bytes, transport: int, headers: int, verified: bool) -> None:
+    def __init__(
+        self, key: bytes, packet: bytes, transport: int, headers: int, verified: bool = False
+    ) -> None:
+        """``packet`` is mergeable and has no PSH."""
+        self.key = key
+        self.transport = transport
+        self.headers = headers
         self._first = packet
-        self._transport = transport
-        self._headers = headers
         self._length = len(packet)
         self._size = len(packet) - headers
-        self._head = _constant_head(packet, transport, headers)
-        self._next_id = (packet[4] << 8 | packet[5]) + 1
-        sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
-        self._next_sequence = sequence + self._size
         self._payloads: list[bytes] = []
         self._pushed = False
         self._verified = verified
         self.count = 1
+        ipv6 = transport == IPV6_HEADER
+        self._start = packet[:4] if ipv6 else packet[:2]
+        self._addresses = packet[6:44] if ipv6 else packet[6:10] + packet[12:24]
+        self._next_id = (packet[4] << 8 | packet[5]) + 1
+        self._udp = headers == transport + UDP_HEADER
+        self._next_sequence = 0
+        self._marks: tuple[bytes, ...] = ()
+        self._rest = b""
+        if not self._udp:
+            sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
+            self._next_sequence = sequence + self._size & 0xFFFFFFFF
+            mark = packet[transport + 8 : transport + 16]
+            self._marks = mark, mark[:5] + bytes((ACK_PSH,)) + mark[6:]
+            self._rest = packet[transport + 18 : headers]
 
-    def continues(self, packet: bytes, headers: int) -> bool:
-        """Whether a mergeable packet of this flow may be appended, its checksums apart."""
-        transport = self._transport
+    def continued_by(self, packet: bytes) -> bool:
+        """Whether a packet is the next of this flow and may be appended, its checksums apart.
+
+        The flow's packets are mergeable, so one with the same headers is.
+        """
+        headers = self.headers
         size = len(packet) - headers
-        if (
-            size > self._size
-            or headers != self._headers
-            or self._length + size > MOST_OCTETS
-            or _constant_head(packet, transport, headers) != self._head
-        ):
+        if not 0 < size <= self._size or self._length + size > MOST_OCTETS:
             return False
-        if transport == IPV4_HEADER and packet[6] == 0:
-            identity = packet[4] << 8 | packet[5]
-            if identity != self._next_id & 0xFFFF:
+        transport = self.transport
+        if transport == IPV6_HEADER:
+            if (
+                packet[6:44] != self._addresses
+                or packet[:4] != self._start
+                or packet[4] << 8 | packet[5] != len(packet) - IPV6_HEADER
+            ):
                 return False
-        if headers == transport + UDP_HEADER:
-            return True
-        sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
-        return sequence == self._next_sequence & 0xFFFFFFFF
+        elif not self._same_ipv4(packet):
+            return False
+        if self._udp:
+            return (
+                packet[transport + 4] << 8 | packet[transport + 5] == len(packet) - transport
+                and packet[transport + 6 : headers] != b"\0\0"
+            )
+        return (
+            int.from_bytes(packet[transport + 4 : transport + 8], "big") == self._next_sequence
+            and packet[transport + 8 : transport + 16] in self._marks
+            and packet[transport + 18 : headers] == self._rest
+        )
 
     def verify(self) -> bool:
         """Whether the first packet's checksums fit: asked only when something is to follow."""
         if not self._verified:
-            self._verified = _checksums_fit(self._first, self._transport)
+            self._verified = _checksums_fit(self._first, self.transport)
         return self._verified
 
-    def append(self, packet: bytes, last: bool) -> bool:
-        """Take a packet that continues this one. True when nothing may follow."""
-        payload = packet[self._headers :]
+    def ends_with(self, packet: bytes) -> bool:
+        """Whether nothing may follow a packet that continues this flow."""
+        return not self._udp and packet[self.transport + 13] == ACK_PSH
+
+    def append(self, packet: bytes) -> bool:
+        """Take a packet that continues this flow. True when nothing may follow."""
+        payload = packet[self.headers :]
+        size = len(payload)
         self._payloads.append(payload)
-        self._length += len(payload)
-        self._next_sequence += len(payload)
+        self._length += size
+        self._next_sequence = self._next_sequence + size & 0xFFFFFFFF
         self._next_id += 1
         self.count += 1
-        self._pushed = last
-        return last or len(payload) < self._size or self.count == MOST_SEGMENTS
+        self._pushed = not self._udp and packet[self.transport + 13] == ACK_PSH
+        return self._pushed or size < self._size or self.count == MOST_SEGMENTS
+
+    def _same_ipv4(self, packet: bytes) -> bool:
+        return (
+            packet[12:24] == self._addresses[4:]
+            and packet[6:10] == self._addresses[:4]
+            and packet[:2] == self._start
+            and packet[2] << 8 | packet[3] == len(packet)
+            # DF: the id means nothing.
+            and (packet[6] == 0x40 or packet[4] << 8 | packet[5] == self._next_id & 0xFFFF)
+        )
 
     def parts(self) -> Sequence[bytes]:
         """A vnet header and the packet."""
         first = self._first
         if self.count == 1:
             return WHOLE, first
-        transport = self._transport
+        transport = self.transport
         covered = self._length - transport
-        udp = self._headers == transport + UDP_HEADER
+        udp = self._udp
         protocol = UDP if udp else TCP
         if transport == IPV6_HEADER:
             kind = GSO_TCPV6
@@ -201,7 +263,7 @@ class _Flow:
             head += first[transport : transport + 13] + bytes((flags,))
             head += first[transport + 14 : transport + 16] + field
         head += first[transport + offset + 2 :]
-        vnet = Vnet(NEEDS_CSUM, kind, self._headers, self._size, transport, offset)
+        vnet = Vnet(NEEDS_CSUM, kind, self.headers, self._size, transport, offset)
         return vnet.encode(), head, *self._payloads
 
 
@@ -254,20 +316,6 @@ def _tcp_mergeable(packet: bytes, transport: int, headers: int) -> bool:
 def _udp_mergeable(packet: bytes, transport: int) -> bool:
     """Data and a checksum: what has none (zero) must not get one."""
     return len(packet) > transport + UDP_HEADER and packet[transport + 6 : transport + 8] != b"\0\0"
-
-
-def _constant_head(packet: bytes, transport: int, headers: int) -> bytes:
-    """What must be the same in each packet of a super-packet, addresses and ports apart."""
-    ipv6 = transport == IPV6_HEADER
-    network = packet[:4] + packet[7:8] if ipv6 else packet[1:2] + packet[6:9]
-    if headers == transport + UDP_HEADER:
-        return network
-    return (
-        network
-        + packet[transport + 8 : transport + 12]
-        + packet[transport + 14 : transport + 16]
-        + packet[transport + TCP_HEADER : headers]
-    )
 
 
 def _checksums_fit(packet: bytes, transport: int) -> bool:

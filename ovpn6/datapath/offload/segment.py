@@ -124,22 +124,24 @@ def _cut_tcp(packet: bytes, plan: _Plan) -> list[bytes]:
     # What is the same in all segments; the octet of flags is the low half of its word.
     same = pseudo + headers - transport + ones_sum(ports + middle[:4] + window + rest)
     same += middle[4] << 8
-    segments = []
+    counts = packet[0] >> 4 == 4  # IPv4 headers differ by their id
     end = len(packet)
+    last = (end - headers - 1) // size
+    head = _ip(packet, transport, headers - transport + size, 0) + ports if last else b""
+    segments = []
     for number, at in enumerate(range(headers, end, size)):
-        last = at + size >= end
-        payload = packet[at:] if last else packet[at : at + size]
+        payload = packet[at : at + size]
         mark = flags
         if number:
             mark &= ~CWR
-        if not last:
+        if number < last:
             mark &= ~(FIN | PSH)
+        if number == last or (number and counts):
+            head = _ip(packet, transport, headers - transport + len(payload), number) + ports
         here = sequence + number * size & 0xFFFFFFFF
-        total = same + mark + here + len(payload) + ones_sum(payload)
-        checksum = -total % 65535
+        checksum = -(same + mark + here + len(payload) + ones_sum(payload)) % 65535
         segments.append(
-            _ip(packet, transport, headers - transport + len(payload), number)
-            + ports
+            head
             + here.to_bytes(4, "big")
             + middle
             + bytes((mark,))
