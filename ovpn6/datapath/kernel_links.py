@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ovpn6.datapath.errors import Counts
 from ovpn6.datapath.kernel_tcp import KernelTcpLink
 from ovpn6.datapath.links import Deliver, connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.tcp_link import TcpListener
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.model.addresses import Endpoint
@@ -56,7 +57,7 @@ class KernelLinks:
         sock = open_socket(spec)
         if spec.transport is Transport.UDP:
             kind = MultihomeUdpLink if spec.options.multihome else UdpLink
-            opened = kind(link, sock, self._deliver, self._counts, merge=False)
+            opened = kind(link, sock, self._deliver, self._counts, (Offload.GRO,))
             self._links[link] = opened
             self._loop.add_reader(sock, opened.readable)
         elif spec.remote is None:

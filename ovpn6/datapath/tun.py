@@ -1,4 +1,4 @@
-"""The tunnel device through ``/dev/net/tun``: IP packets without a header (IFF_NO_PI).
+"""The tunnel device through ``/dev/net/tun``: IP packets, with a vnet header where it is asked for.
 
 Knows no addresses, routes or MTU: those are host state (netconf).
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovpn6.datapath.errors import host_error
+from ovpn6.datapath.tun_offload import IFF_VNET_HDR
 from ovpn6.model.errors import HostError
 from ovpn6.model.specs import DeviceSpec
 
@@ -34,17 +35,17 @@ _MAX_NAME = 15
 _T = TypeVar("_T")
 
 
-def open_tun(spec: DeviceSpec) -> tuple[int, str]:
+def open_tun(spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
     """A non-blocking descriptor of the device and its real name.
 
     The name ``tun`` takes the first free ``tunN``. The device goes when the descriptor is closed,
-    unless it is persistent. Raises ``HostError``.
+    unless it is persistent. ``vnet``: a vnet header before each packet. Raises ``HostError``.
     """
     if len(spec.name.encode()) > _MAX_NAME:
         raise HostError(f"open device {spec.name}", f"names have at most {_MAX_NAME} bytes")
     if spec.netns:
-        return in_netns(spec.netns, lambda: _open_here(spec))
-    return _open_here(spec)
+        return in_netns(spec.netns, lambda: _open_here(spec, vnet))
+    return _open_here(spec, vnet)
 
 
 def in_netns(name: str, act: Callable[[], _T]) -> _T:
@@ -86,7 +87,7 @@ def _enter_netns(name: str) -> None:
         os.close(descriptor)
 
 
-def _open_here(spec: DeviceSpec) -> tuple[int, str]:
+def _open_here(spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
     pattern = "tun%d" if spec.name == "tun" else spec.name
     what = "open /dev/net/tun"
     try:
@@ -95,7 +96,8 @@ def _open_here(spec: DeviceSpec) -> tuple[int, str]:
         raise host_error(what, error) from None
     try:
         what = f"make device {spec.name}"
-        request = _IFREQ_FLAGS.pack(pattern.encode(), IFF_TUN | IFF_NO_PI)
+        flags = IFF_TUN | IFF_NO_PI | (IFF_VNET_HDR if vnet else 0)
+        request = _IFREQ_FLAGS.pack(pattern.encode(), flags)
         answer = fcntl.ioctl(descriptor, TUNSETIFF, request)
         name = answer[:16].rstrip(b"\0").decode()
         if spec.txqueuelen:

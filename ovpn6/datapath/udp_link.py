@@ -6,14 +6,16 @@ both are per-datagram on the wire, so no peer can tell. See docs/decisions/user-
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import logging
 import socket
 import struct
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import cast
 
 from ovpn6.datapath.errors import Counts, count_error
 from ovpn6.datapath.links import Deliver, Source
+from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.sockaddr import (
     Ancillary,
     SockAddr,
@@ -29,12 +31,18 @@ UDP_SEGMENT = 103
 UDP_GRO = 104
 MAX_TRAIN = 64
 """Segments in one send; kernels before 6.9 refuse more."""
-MAX_TRAIN_OCTETS = 65_000
-"""Payload of one send, below what fits in a UDP length field with headers of any family."""
+MAX_TRAIN_OCTETS = 65_507
+"""Payload of one send: an IPv4 packet, less its header and UDP's."""
 RECEIVE_SIZE = 65_535
 ANCILLARY_SIZE = 128
 RECEIVE_BUDGET = 256
 """Datagrams taken in one go before other sockets get their turn."""
+
+NO_TRAINS = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
+"""What a send says when trains cannot go this way at all: the device cannot finish checksums, or
+the kernel does not know them."""
+
+log = logging.getLogger("ovpn6.datapath")
 
 _UINT16 = struct.Struct("=H")
 _INT = struct.Struct("=i")
@@ -51,20 +59,22 @@ class UdpLink:
         sock: socket.socket,
         deliver: Deliver,
         counts: Counts,
-        *,
-        merge: bool = True,
+        without: Collection[Offload] = (),
     ) -> None:
-        """``merge``: let the kernel hand over trains. Not to another taker in the kernel, which
-        would see a train as one datagram."""
+        """``without``: trains that are not to be used. None may be received when another taker in
+        the kernel would see a train as one datagram."""
         self.link = link
         self.sock = sock
         self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
-        if merge:
-            with contextlib.suppress(OSError):
-                # Kernels before 5.0 lack it; then each call returns one datagram.
+        self._longest = 1 if Offload.SEGMENT in without else MAX_TRAIN
+        if Offload.GRO not in without:
+            try:
                 sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+            except OSError as error:
+                # Kernels before 5.0.
+                log.info("link %d: one datagram a receive call (%s)", link, error.strerror)
 
     def readable(self) -> None:
         """Take what waits, up to the budget."""
@@ -94,7 +104,7 @@ class UdpLink:
             size = len(datagrams[start])
             end = start + 1
             if end < total and size:
-                end = train_end(datagrams, start, size)
+                end = train_end(datagrams, start, size, self._longest)
             try:
                 if end - start > 1:
                     segment = (socket.SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))
@@ -106,6 +116,7 @@ class UdpLink:
                     self.sock.sendto(datagrams[start], address)
             except OSError as error:
                 if end - start > 1 and not isinstance(error, BlockingIOError):
+                    self._train_refused(error)
                     self._send_singly(datagrams[start:end], ancillary, address)
                 else:
                     count_error(self._counts, "send", error, end - start)
@@ -132,6 +143,11 @@ class UdpLink:
 
     def _destination(self, source: Source) -> tuple[SockAddr, tuple[Ancillary, ...]]:
         return cast(SockAddr, source), ()
+
+    def _train_refused(self, error: OSError) -> None:
+        if error.errno in NO_TRAINS and self._longest > 1:
+            self._longest = 1
+            log.info("link %d: one datagram a send call (%s)", self.link, error.strerror)
 
     def _send_singly(
         self,
@@ -178,9 +194,9 @@ class MultihomeUdpLink(UdpLink):
         return address, (source_ancillary(local, self._family, scope),)
 
 
-def train_end(datagrams: Sequence[bytes], start: int, size: int) -> int:
+def train_end(datagrams: Sequence[bytes], start: int, size: int, longest: int = MAX_TRAIN) -> int:
     """Where the train that begins at ``start`` ends: equal sizes, the last may be shorter."""
-    limit = min(len(datagrams), start + min(MAX_TRAIN, max(1, MAX_TRAIN_OCTETS // size)))
+    limit = min(len(datagrams), start + min(longest, max(1, MAX_TRAIN_OCTETS // size)))
     end = start + 1
     while end < limit:
         length = len(datagrams[end])

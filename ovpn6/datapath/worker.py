@@ -1,6 +1,7 @@
 """The hot loop: tunnel device -> peer -> seal -> link, and link -> peer -> open -> tunnel device.
 
-One object, called by the event loop when a descriptor is readable. Everything is ``bytes``: slicing
+One object, called by the event loop when a descriptor is readable. With vnet headers one read is up
+to 64 KB of one flow, cut here, and one write as much, merged here. Everything is ``bytes``: slicing
 and joining short byte strings measured faster here than views into preallocated buffers. What a
 stranger can cause costs one counter. Never raises.
 """
@@ -13,6 +14,9 @@ from collections.abc import Callable, Sequence
 from ovpn6.datapath.errors import Counts, count, count_error
 from ovpn6.datapath.interface import ReportSink
 from ovpn6.datapath.links import Link, Source
+from ovpn6.datapath.offload.coalesce import Merger
+from ovpn6.datapath.offload.segment import Uncuttable, cut
+from ovpn6.datapath.offload.vnet import VNET_SIZE, decode_vnet
 from ovpn6.datapath.peers import Opener, Peer, PeerTable
 from ovpn6.model.errors import PeerError
 from ovpn6.model.flow import (
@@ -38,7 +42,7 @@ from ovpn6.protocol.packets import Opcode
 
 TUNNEL_BUDGET = 64
 """Packets taken from the tunnel in one go; also the longest train."""
-READ_SIZE = 65_535
+READ_SIZE = VNET_SIZE + 65_535
 MOST_CONTROL = 4096
 """Octets of a control packet: twice the largest ``tls-mtu``, with a wrapped client key. Thousands
 of strangers' packets may wait for the role."""
@@ -51,6 +55,7 @@ GONE = frozenset({errno.EBADFD, errno.ENODEV, errno.EBADF, errno.ENXIO})
 
 Read = Callable[[int, int], bytes]
 Write = Callable[[int, bytes], int]
+WriteParts = Callable[[int, Sequence[bytes]], int]
 
 REASONS: dict[type[PeerError], str] = {
     AuthenticationFailed: "data authentication",
@@ -80,6 +85,20 @@ class Worker:
         self._tunnel_lost = tunnel_lost
         self._read = read
         self._write = write
+        self._merger: Merger | None = None
+        self._deliver: Callable[[bytes], None] = self._write_packet
+
+    def use_vnet(self, write: WriteParts, uso: bool) -> None:
+        """From now on packets have vnet headers, and super-packets go both ways."""
+
+        def write_parts(parts: Sequence[bytes], _: int) -> None:
+            try:
+                write(self.tunnel, parts)
+            except OSError as error:
+                self._tunnel_error("tunnel write", error)
+
+        self._merger = Merger(write_parts, uso)
+        self._deliver = self._merger.feed
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -90,7 +109,8 @@ class Worker:
         owners = self._peers.routes.memo
         run: list[bytes] = []
         runner: Peer | None = None
-        for _ in range(TUNNEL_BUDGET):
+        left = TUNNEL_BUDGET
+        while left > 0:
             try:
                 packet = read(tunnel, READ_SIZE)
             except BlockingIOError:
@@ -98,6 +118,11 @@ class Worker:
             except OSError as error:
                 self._tunnel_error("tunnel read", error)
                 break
+            packets: Sequence[bytes] = (packet,)
+            if self._merger is not None:
+                packets = self._cut(packet)
+                packet = packets[0] if packets else b""
+            left -= len(packets) or 1
             version = packet[0] >> 4 if packet else 0
             if version == 6:
                 destination = packet[24:40]
@@ -113,22 +138,22 @@ class Worker:
             if key is None:
                 count(self._counts, "tunnel no key")
                 continue
-            try:
-                if peer.framing is None:
-                    datagram = key.seal(packet)
-                else:
-                    payload = frame(peer.framing, packet)
-                    datagram = key.seal(payload)
-                    peer.sent.framing += len(payload) - len(packet)
-            except KeyExhausted:
-                count(self._counts, "tunnel key exhausted")
-                continue
             if peer is not runner:
                 if runner is not None:
                     self.transmit(runner, run)
                 runner = peer
                 run = []
-            run.append(datagram)
+            try:
+                if peer.framing is None:
+                    for packet in packets:
+                        run.append(key.seal(packet))
+                else:
+                    for packet in packets:
+                        payload = frame(peer.framing, packet)
+                        run.append(key.seal(payload))
+                        peer.sent.framing += len(payload) - len(packet)
+            except KeyExhausted:
+                count(self._counts, "tunnel key exhausted")
         if runner is not None:
             self.transmit(runner, run)
 
@@ -146,7 +171,7 @@ class Worker:
         """Open and write what arrived from one source."""
         by_wire_id = self._peers.by_wire_id
         owners = self._peers.routes.memo
-        write = self._write
+        deliver = self._deliver
         for datagram in datagrams:
             first = datagram[0] if datagram else 0
             if first >> 3 != DATA_V2:
@@ -195,12 +220,32 @@ class Worker:
             if owners.get(address) is not peer and self._peers.routes.find(address) is not peer:
                 self._drop_opened(peer, packet, "inner source address")
                 continue
-            try:
-                write(self.tunnel, packet)
-            except OSError as error:
-                self._tunnel_error("tunnel write", error)
+            deliver(packet)
+
+    def flush(self) -> None:
+        """No more is to be received for now: write what waits for more of its kind."""
+        if self._merger is not None:
+            self._merger.flush()
 
     # --- exceptions -----------------------------------------------------------------------------
+
+    def _write_packet(self, packet: bytes) -> None:
+        try:
+            self._write(self.tunnel, packet)
+        except OSError as error:
+            self._tunnel_error("tunnel write", error)
+
+    def _cut(self, data: bytes) -> Sequence[bytes]:
+        """The packets of one read with a vnet header; none when it makes no sense."""
+        if len(data) <= VNET_SIZE:
+            return ()
+        packet = data[VNET_SIZE:]
+        if not data[0] and not data[1]:
+            return (packet,)
+        try:
+            return cut(decode_vnet(data), packet)
+        except Uncuttable:
+            return ()
 
     def _route(self, destination: bytes) -> Peer | None:
         if len(destination) not in (4, 16):

@@ -55,7 +55,7 @@ class UserspaceRig:
             end.open_device(DeviceSpec("tun7"), 1420)
         self.locals = [self.open_link(end, 1) for end in (0, 1)]
 
-    def _open_device(self, spec: DeviceSpec) -> tuple[int, str]:
+    def _open_device(self, spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
