@@ -6,11 +6,12 @@ BIN     := $(VENV)/bin
 # The distribution's own Python first: another one in PATH may lack the venv module.
 PYTHON  := $(firstword $(wildcard /usr/bin/python3) python3)
 STAMP   := $(VENV)/.ovpn6-set-up
+BENCHED := $(VENV)/.ovpn6-bench-set-up
 # There is no place for caches, and the results are carried out.
 VM_PYTEST := python3 -m pytest -q -p no:cacheprovider --junit-xml=/results/junit.xml
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test vm-test test demo clean
+.PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,9 +49,17 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest
 	netns-tests/vm/vm run --limit 1500 --results .vm/vm-test -- $(VM_PYTEST) netns-tests/vm/guest
 
-test: setup ## everything: set-up, check, netns-test
-	$(MAKE) check
-	$(MAKE) netns-test
+# One after the other, and each whatever became of the one before.
+test: setup ## everything: set-up, check, netns-test, vm-test; under an hour
+	$(MAKE) --keep-going --jobs=1 check netns-test vm-test
+
+bench: setup $(BENCHED) ## ovpn6 beside OpenVPN and wireguard-go, ten minutes (FORM=long: more); needs root
+	@sh .ci/packages bench
+	PYTHONPATH=netns-tests $(BIN)/python -m bench $(FORM)
+
+$(BENCHED): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; needs root
 	@$(BIN)/python -m ovpn6.lab.demo

@@ -24,7 +24,11 @@ RUNS = CACHE / "runs"
 
 KEPT_RUNS = 10
 
-_OURS = ("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock")
+_OURS = (
+    *("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
+    # The scratch root of ``make bench``.
+    "bench-*",
+)
 
 
 @contextmanager

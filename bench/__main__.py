@@ -1,0 +1,88 @@
+"""ovpn6 on each of its data paths beside OpenVPN 2.6 and 2.7, wireguard-go and the bare link.
+
+    make bench                every day, in ten minutes
+    make bench FORM=long      for a release
+
+Writes a table, a JSON file and a plot into ``docs/bench/``. Exit code 1 when a figure misses what
+the project asks of it (``bench/goals.py``), 2 when nothing could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from vm.build import build
+from vm.errors import VmError
+
+from bench.figures import Results
+from bench.forms import FORMS, Form
+from bench.goals import all_reached, evaluate
+from bench.machine import describe
+from bench.net import two_hosts
+from bench.peers.ours import data_paths
+from bench.peers.sid import wireguard_root
+from bench.plot import draw
+from bench.run import Field, Run
+from bench.sides import compiled_once
+from bench.table import as_json, markdown, print_results
+from ovpn6.model.errors import Ovpn6Error
+
+_LEAST_WIDTH = 132
+"""Columns of a terminal: the table does not fit into fewer."""
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "bench"
+
+
+def main() -> int:
+    """Measure, print, write; the exit code."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("form", choices=tuple(FORMS), nargs="?", default="short")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
+    asked = parser.parse_args()
+    console = Console(width=max(_LEAST_WIDTH, Console().width))
+    try:
+        build()
+        wireguard_root()
+        machine = describe()
+        with compiled_once(), two_hosts() as hosts:
+            field = Field(data_paths(hosts))
+            versions = {program.name: program.version() for program in field.everyone}
+            started = time.monotonic()
+            results = Run(hosts, field, FORMS[asked.form], console).everything()
+    except (Ovpn6Error, VmError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 2
+    console.print(f"measured in {(time.monotonic() - started) / 60:.1f} minutes")
+    return _report(console, results, field, FORMS[asked.form], machine, versions, asked.output)
+
+
+def _report(
+    console: Console,
+    results: Results,
+    field: Field,
+    form: Form,
+    machine: Mapping[str, str],
+    versions: Mapping[str, str],
+    directory: Path,
+) -> int:
+    cast = field.cast()
+    outcomes = evaluate(results, cast)
+    print_results(console, results, tuple(versions), outcomes)
+    directory.mkdir(parents=True, exist_ok=True)
+    page = markdown(results, versions, outcomes, machine, cast, form.name, form.rounds)
+    (directory / f"{form.name}.md").write_text(page, encoding="utf-8")
+    about = {"form": form.name, "machine": machine, "candidates": versions}
+    whole = json.dumps(as_json(results, outcomes, **about), indent=1)
+    (directory / f"{form.name}.json").write_text(whole + "\n", encoding="utf-8")
+    title = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}"
+    draw(results, tuple(versions), title, directory / f"{form.name}.svg")
+    return 0 if all_reached(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Data paths alone, with many peers: throughput and memory (``bench/ends/crowd.py``)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.figures import (
+    CROWD,
+    MEMORY_FURTHER_PEER,
+    MEMORY_PEERS,
+    PEER_COUNTS,
+    Results,
+)
+from bench.forms import Form
+from bench.net import Hosts
+from bench.peers.ours import Ovpn6Path
+from bench.peers.wireguard import WireGuardGo
+from ovpn6.lab.namespace import Namespace
+from ovpn6.lab.process import Process
+
+_START_LIMIT = 60.0
+_GRACE = 30.0
+
+
+def throughput(
+    results: Results, path: Ovpn6Path, hosts: Hosts, form: Form, crowd: tuple[int, int]
+) -> None:
+    """One TCP stream through each active peer, all at once; their sum."""
+    peers, active = crowd
+    words = ("--way", path.way, "--active", str(active), "--peers", str(peers))
+    streams, seconds = ("--streams", str(active)), ("--seconds", str(form.side_seconds))
+    with (
+        _end(hosts.server, "crowd", "server", *words) as server,
+        _end(hosts.client, "crowd", "client", *words) as client,
+    ):
+        for end in (server, client):
+            end.wait_for_log("^ready$", _START_LIMIT)
+        with _end(hosts.server, "streams", "receive", *streams, *seconds) as receiver:
+            receiver.wait_for_log("^listening$", _START_LIMIT)
+            with _end(hosts.client, "streams", "send", *streams):
+                match = receiver.wait_for_log(r"^received (\d+)$", form.side_seconds + _GRACE)
+    results.add(CROWD[crowd], path.name, int(match[1]) / 1e6)
+
+
+def memory(results: Results, path: Ovpn6Path, hosts: Hosts) -> None:
+    """Resident memory of a process that has the data path, and no daemon."""
+    with _end(hosts.server, "crowd", "memory", "--way", path.way) as end:
+        end.wait(_START_LIMIT)
+        weights = {int(count): kib for count, kib in json.loads(end.log()).items()}
+    _note_memory(results, path.name, {count: kib / 1024 for count, kib in weights.items()})
+
+
+def wireguard_memory(results: Results, program: WireGuardGo, hosts: Hosts) -> None:
+    """The same numbers of peers in wireguard-go, which is all of one piece."""
+    weights = {count: program.memory_mb(hosts, count) for count in PEER_COUNTS}
+    _note_memory(results, program.name, weights)
+
+
+def _note_memory(results: Results, name: str, megabytes: dict[int, float]) -> None:
+    for count, value in megabytes.items():
+        results.add(MEMORY_PEERS[count], name, value)
+    least, most = PEER_COUNTS[0], PEER_COUNTS[-1]
+    grown = (megabytes[most] - megabytes[least]) * 1024
+    results.add(MEMORY_FURTHER_PEER, name, grown / (most - least))
+
+
+@contextmanager
+def _end(namespace: Namespace, module: str, *words: str) -> Iterator[Process]:
+    process = namespace.popen([sys.executable, "-m", f"bench.ends.{module}", *words], module)
+    try:
+        yield process
+    finally:
+        process.stop()

@@ -1,0 +1,56 @@
+"""ovpn6 on each data path that this machine has."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from bench.net import Hosts
+from bench.peers.openvpn import OpenVPN
+from bench.peers.ways import WAYS
+from ovpn6.lab.runners import Ovpn6
+
+PYTHON = "ovpn6 Python"
+_CHOSEN = re.compile(r"data path: ([^:]+): (.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ovpn6Path(OpenVPN):
+    """A candidate. ``way`` is a key of ``WAYS``, ``path`` the data path that it gives here."""
+
+    way: str = "default"
+    path: str = ""
+
+    @property
+    def in_kernel(self) -> bool:
+        """Whether the kernel's module carries its packets."""
+        return self.path.startswith("kernel")
+
+    def version(self) -> str:
+        return f"{metadata.version('ovpn6')}, {self.path}"
+
+
+def data_paths(hosts: Hosts) -> tuple[Ovpn6Path, ...]:
+    """What ovpn6 itself says that it uses, for each way to ask."""
+    found: dict[str, Ovpn6Path] = {}
+    for key, way in WAYS.items():
+        asked = Ovpn6Path("ovpn6", Ovpn6, _command, way.lines, key)
+        with asked.server(hosts) as server:
+            match = server.process.wait_for_log(_CHOSEN.pattern, limit=1)
+        path = match[1]
+        found.setdefault(
+            path, Ovpn6Path(f"ovpn6 {short_name(path)}", Ovpn6, _command, way.lines, key, path)
+        )
+    return tuple(found.values())
+
+
+def short_name(path: str) -> str:
+    """``Python`` for ``user space (Python)``, ``kernel`` for ``kernel (ovpn)``."""
+    where, _, what = path.partition(" (")
+    return what.rstrip(")") if where == "user space" and what else where
+
+
+def _command() -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", "ovpn6")

@@ -1,0 +1,44 @@
+"""How a data path is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ovpn6.datapath.choose import Demands, KernelOptions, choose, open_datapath
+from ovpn6.datapath.interface import Datapath, ReportSink
+from ovpn6.datapath.userspace import UserspaceOptions
+from ovpn6.model.names import LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to ask for a data path: ``lines`` of a configuration, and the same for
+    :func:`ovpn6.datapath.choose.choose`. What is got may be less."""
+
+    lines: tuple[str, ...] = ()
+    demands: Demands = field(default_factory=Demands)
+
+
+WAYS = {
+    "default": Way(),
+    "user space": Way(("disable-dco",), Demands(disable_dco=True)),
+}
+"""Fastest first."""
+
+
+def open_alone(
+    way: Way, report: ReportSink, new_link_id: Callable[[], LinkId], *, many_peers: bool
+) -> Datapath:
+    """The data path of a way without a daemon around it, with nothing open yet."""
+    return open_datapath(
+        choose(way.demands),
+        report,
+        asyncio.get_running_loop(),
+        os.urandom,
+        UserspaceOptions(),
+        KernelOptions(many_peers=many_peers, route_protocol=54),
+        new_link_id,
+    )
