@@ -15,6 +15,7 @@ from ovpn6.config.schema import (
     HostConfig,
     Listen,
     Mode,
+    PointToPointConfig,
     Remote,
     ServerConfig,
     TunnelConfig,
@@ -31,6 +32,7 @@ def build_config(draft: Draft) -> TunnelConfig:
     mode = _mode(draft)
     is_server = mode is Mode.SERVER
     server = _server(draft) if is_server else None
+    point_to_point = _point_to_point(draft) if mode is Mode.POINT_TO_POINT else None
     client = None if is_server else _client(draft)
     return TunnelConfig(
         mode=mode,
@@ -44,6 +46,7 @@ def build_config(draft: Draft) -> TunnelConfig:
         scripts=draft.scripts,
         server=server,
         client=client,
+        point_to_point=point_to_point,
         origin=draft.origin,
     )
 
@@ -54,7 +57,7 @@ def build_config(draft: Draft) -> TunnelConfig:
 def _mode(draft: Draft) -> Mode:
     role = draft.role
     macro = role.server is not None or role.server_ipv6 is not None
-    is_server = role.mode_server or macro
+    is_server = role.is_server
     is_client = role.client or role.pull
     server_source = draft.source_of("server-ipv6", "server", "mode")
     if is_server and (is_client or role.tls_client):
@@ -64,21 +67,20 @@ def _mode(draft: Draft) -> Mode:
         draft.role_known = False
     if role.mode_server and not macro and not role.tls_server:
         draft.fail("mode server needs tls-server", server_source, "add tls-server")
-    if role.tls_server and not is_server:
-        name = "client" if is_client else "tls-server"
-        message = "tls-server without `mode server` is an end without clients"
-        advice = "add server-ipv6 or server: the tunnel of two equal ends is not supported"
-        draft.fail(message, draft.source_of(name), advice)
+    if role.tls_server and (role.tls_client or (is_client and not is_server)):
+        advice = "keep one: the other end has the other part in TLS"
+        name = "tls-client" if role.tls_client else "client" if role.client else "pull"
+        draft.fail(f"tls-server and {name} exclude each other", draft.source_of(name), advice)
         draft.role_known = is_client
-    elif not is_server and not is_client:
+    elif not is_server and not is_client and not role.is_point_to_point:
         draft.role_known = False
-        advice = "add `client`, or `server-ipv6 NETWORK/BITS`"
-        name = "tls-client" if role.tls_client else "mode"
-        message = "neither server nor client: the tunnel of two equal ends is not supported"
-        draft.fail(message, draft.source_of(name), advice)
+        advice = "add `client`, or `server-ipv6 NETWORK/BITS`, or tls-server or tls-client"
+        draft.fail("neither server nor client nor one of two equal ends", None, advice)
     elif role.pull and not role.client and not role.tls_client:
         draft.fail("pull needs tls-client", draft.source_of("pull"), "write client instead")
-    return Mode.SERVER if is_server or (role.tls_server and not is_client) else Mode.CLIENT
+    if role.is_point_to_point:
+        return Mode.POINT_TO_POINT
+    return Mode.SERVER if is_server else Mode.CLIENT
 
 
 # --- sockets and remotes ------------------------------------------------------------------------
@@ -104,6 +106,47 @@ def _server(draft: Draft) -> ServerConfig:
     return replace(server, listens=tuple(listens), explicit_exit_notify=notify)
 
 
+def _point_to_point(draft: Draft) -> PointToPointConfig:
+    """As in OpenVPN such an end binds its port, unless nobind says otherwise."""
+    role, link = draft.role, draft.link
+    for each in (link, *(block for _, block in draft.blocks)):
+        each.bind = not each.nobind
+    protos = [line.proto or link.proto for line in link.remotes]
+    protos += [line.proto or block.proto for _, block in draft.blocks for line in block.remotes]
+    tcp_server = any(proto.side == "server" for proto in protos or [_own_proto(link)])
+    if tcp_server and len(protos) > 1:
+        place = draft.source_of("remote", "connection")
+        draft.fail("tcp-server waits for one remote", place, "keep one remote, or none")
+    return PointToPointConfig(
+        tls_server=role.tls_server,
+        tcp_server=tcp_server,
+        passive=None if link.remotes or draft.blocks else _passive(draft),
+        ifconfig_remote=role.ifconfig_remote,
+        ifconfig_ipv6_remote=role.ifconfig_ipv6_remote,
+    )
+
+
+def _own_proto(link: LinkDraft) -> Proto:
+    return (link.locals[-1].proto if link.locals else None) or link.proto
+
+
+def _passive(draft: Draft) -> Remote:
+    """Our own socket, for an end that waits."""
+    link = draft.link
+    proto = _own_proto(link)
+    source = draft.source_of("proto") or draft.origin
+    if link.nobind:
+        draft.fail("nobind needs a remote", draft.source_of("nobind"), "add `remote HOST PORT`")
+    if proto.side == "client":
+        draft.fail("tcp-client needs a remote", source, "add `remote HOST PORT`")
+    if link.tls_crypt_v2 is not None and not draft.role.tls_server:
+        message = "with tls-crypt-v2 the end with tls-client has to begin"
+        draft.fail(message, draft.source_of("tls-crypt-v2"), "add `remote HOST PORT`")
+    local = link.locals[-1].address if link.locals else ""
+    found = _remote_of(draft, link, RemoteLine(source, "", proto=proto))
+    return replace(found, family=_family(draft, proto, local, source))
+
+
 def _client(draft: Draft) -> ClientConfig:
     link = draft.link
     remotes = [_remote(draft, block, source) for source, block in draft.blocks if block.remotes]
@@ -126,6 +169,7 @@ def _client(draft: Draft) -> ClientConfig:
             draft.fail(message, draft.source_of("proto-force"), f"add a remote of {forced.value}")
     return replace(
         draft.client,
+        pull=not draft.role.is_point_to_point,
         remotes=tuple(remotes),
         nobind=link.nobind,
         server_poll_timeout=link.connect_timeout,
@@ -150,7 +194,12 @@ def _remote(draft: Draft, block: LinkDraft, source: Source) -> Remote:
 
 def _remote_of(draft: Draft, link: LinkDraft, line: RemoteLine) -> Remote:
     proto = line.proto or link.proto
-    if proto.side == "server":
+    if draft.role.is_point_to_point:
+        if proto.transport is Transport.TCP and not proto.side:
+            word = f"tcp{proto.family.value if proto.family is not Family.ANY else ''}"
+            advice = f"write {word}-server at one end and {word}-client at the other"
+            draft.fail(f"{word} does not say who connects", line.source, advice)
+    elif proto.side == "server":
         draft.fail("a client cannot use a server's protocol", line.source, "write tcp-client")
     local = link.locals[-1].address if link.locals else ""
     if len(link.locals) > 1:

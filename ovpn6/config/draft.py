@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from pathlib import Path as FilePath
 
 from ovpn6.config.lexer import Directive
@@ -75,7 +82,7 @@ class LinkDraft:
 
 @dataclass(slots=True)
 class RoleDraft:
-    """What decides between server and client, and the macros' own values."""
+    """What decides on the mode, and the macros' own values."""
 
     client: bool = False
     pull: bool = False
@@ -94,10 +101,24 @@ class RoleDraft:
     tcp_nodelay: bool = False
     topology: str = "subnet"
     ifconfig: IPv4Interface | None = None
+    ifconfig_remote: IPv4Address | None = None
+    """Set where ``ifconfig`` names the other end instead of a netmask."""
     ifconfig_ipv6: IPv6Interface | None = None
+    ifconfig_ipv6_remote: IPv6Address | None = None
     device: str = ""
     device_type: str = ""
     cipher: str | None = None
+
+    @property
+    def is_server(self) -> bool:
+        """One end with many clients."""
+        return self.mode_server or self.server is not None or self.server_ipv6 is not None
+
+    @property
+    def is_point_to_point(self) -> bool:
+        """One of two equal ends."""
+        alone = not (self.is_server or self.client or self.pull)
+        return alone and (self.tls_server or self.tls_client)
 
 
 @dataclass(slots=True)
@@ -108,7 +129,7 @@ class Draft:
     origin: Source = Source("[command line]")
     """What an error is blamed on that has no directive of its own."""
     role_known: bool = True
-    """Whether server or client could be told; else what follows from it is not judged."""
+    """Whether the mode could be told; else what follows from it is not judged."""
     process: ProcessConfig = ProcessConfig()
     tls: TlsConfig = TlsConfig()
     wrap: WrapConfig = WrapConfig()

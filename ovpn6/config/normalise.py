@@ -10,7 +10,7 @@ from ovpn6.config.options.effects import INLINE_MARK, shown_ref
 from ovpn6.config.options.link import remote_words
 from ovpn6.config.schema import Remote, TunnelConfig
 
-_FIRST = ("mode", "tls-server", "client")
+_FIRST = ("mode", "tls-server", "tls-client", "client")
 
 
 def normalised(config: TunnelConfig) -> str:
@@ -37,11 +37,15 @@ def _line(name: str, words: tuple[str, ...]) -> Iterator[str]:
 
 def _remote(config: TunnelConfig, remote: Remote) -> Iterator[str]:
     """A block for each remote: what a plain line leaves to the outside stands in it."""
+    both = config.point_to_point
+    side = "server" if both is not None and both.tcp_server else "client"
     yield "<connection>"
-    yield join_words(("remote", *remote_words(remote)))
+    yield join_words(("remote", *remote_words(remote, side)))
     if remote.local_address:
         yield join_words(("local", remote.local_address, str(remote.local_port)))
-    elif remote.local_port:
+    elif both is not None and _has_nobind(config):
+        yield "nobind"
+    elif remote.local_port or both is not None:
         yield join_words(("lport", str(remote.local_port)))
     yield f"connect-timeout {remote.connect_timeout}"
     yield f"explicit-exit-notify {remote.explicit_exit_notify}"
@@ -56,3 +60,7 @@ def _remote(config: TunnelConfig, remote: Remote) -> Iterator[str]:
     if remote.key_direction is not None:
         yield f"key-direction {remote.key_direction}"
     yield "</connection>"
+
+
+def _has_nobind(config: TunnelConfig) -> bool:
+    return config.client is not None and config.client.nobind

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Interface
 from ovpn6.config.draft import Draft
 from ovpn6.config.lexer import split_line
 from ovpn6.config.options import OPTIONS, Scope, Side
-from ovpn6.config.schema import Mode, TunnelConfig, WrapMode
+from ovpn6.config.schema import Mode, PointToPointConfig, TunnelConfig, WrapMode
 from ovpn6.model.errors import ConfigError, Source
 
 CONFLICTS: tuple[tuple[str, str, str], ...] = (
@@ -45,6 +45,12 @@ NEEDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
 )
 """Directives that mean nothing without another."""
+
+OF_TLS_SERVER = frozenset(("dh", "tls-crypt-v2-max-age"))
+"""A server's directives that one of two equal ends with tls-server may have."""
+
+OF_PULL = frozenset(("pull-filter", "route-nopull", "auth-user-pass", "auth-retry", "auth-nocache"))
+"""A client's directives that mean something only where options are pulled."""
 
 SCRIPTS = (
     "up",
@@ -83,6 +89,9 @@ def check(draft: Draft, config: TunnelConfig) -> None:
 
 
 def _sides(draft: Draft, config: TunnelConfig) -> None:
+    if config.point_to_point is not None:
+        _equal_sides(draft, config.point_to_point)
+        return
     ours = Side.SERVER if config.mode is Mode.SERVER else Side.CLIENT
     for name, directives in draft.given.items():
         option = OPTIONS[name]
@@ -94,6 +103,34 @@ def _sides(draft: Draft, config: TunnelConfig) -> None:
                 draft.warn(f"{text} and does nothing here", directive.source)
             else:
                 draft.fail(text, directive.source, f"remove it from this {ours.value}")
+
+
+def _equal_sides(draft: Draft, both: PointToPointConfig) -> None:
+    """Between two equal ends nothing is pulled, and most of a server's directives lack an object;
+    what remains are those of its part in TLS."""
+    for name, directives in draft.given.items():
+        option = OPTIONS[name]
+        if option.side is Side.SERVER:
+            if name in OF_TLS_SERVER and both.tls_server:
+                continue
+            text = f"{name} belongs to a server"
+        elif name in OF_PULL:
+            text = f"{name} belongs to a client that pulls"
+        else:
+            continue
+        for directive in directives:
+            if option.lenient:
+                draft.warn(f"{text} and does nothing here", directive.source)
+            else:
+                draft.fail(text, directive.source, "remove it from this one of two equal ends")
+
+
+def _addresses(draft: Draft, config: TunnelConfig) -> None:
+    remote = draft.role.ifconfig_remote
+    if remote is None or config.point_to_point is not None:
+        return
+    advice = "give a netmask: ifconfig 10.8.0.1 255.255.255.0"
+    draft.fail(f"'{remote}' is not a netmask", draft.source_of("ifconfig"), advice)
 
 
 def _networks(draft: Draft, config: TunnelConfig) -> None:
@@ -121,14 +158,34 @@ def _networks(draft: Draft, config: TunnelConfig) -> None:
 
 
 def _topology(draft: Draft, config: TunnelConfig) -> None:
-    if draft.role.topology == "subnet":
+    if not draft.is_given("topology"):
         return
     source = draft.given["topology"][-1].source
+    if config.point_to_point is not None:
+        _equal_topology(draft, source)
+        return
+    if draft.role.topology == "subnet":
+        return
     if config.server is not None:
         message = f"topology {draft.role.topology} is not supported on a server"
         draft.fail(message, source, "write topology subnet")
     else:
         draft.warn("topology does nothing here: the server's counts", source)
+
+
+def _equal_topology(draft: Draft, source: Source) -> None:
+    """net30 and p2p are the same between two ends: ``ifconfig`` has the other end's address."""
+    role = draft.role
+    if role.ifconfig is None:
+        return
+    if role.topology == "subnet" and role.ifconfig_remote is not None:
+        advice = "give a netmask: ifconfig 10.8.0.1 255.255.255.0"
+        message = f"topology subnet has a netmask in ifconfig, not {role.ifconfig_remote}"
+        draft.fail(message, source, advice)
+    elif role.topology != "subnet" and role.ifconfig_remote is None:
+        advice = "give both addresses: ifconfig 10.8.0.1 10.8.0.2"
+        message = f"topology {role.topology} has the other end's address in ifconfig"
+        draft.fail(message, source, advice)
 
 
 def _mtu(draft: Draft, config: TunnelConfig) -> None:
@@ -148,13 +205,13 @@ def _authentication(draft: Draft, config: TunnelConfig) -> None:
         advice = "add `ca FILE`, or `peer-fingerprint SHA256`"
         source = draft.source_of("client", "server-ipv6", "server", "mode", "tls-client")
         draft.fail("nothing says which certificates to accept", source, advice)
-    if config.server is not None and not (
-        tls.pkcs12 or draft.is_given("cert") or draft.is_given("key")
-    ):
+    if config.is_tls_server and not (tls.pkcs12 or draft.is_given("cert") or draft.is_given("key")):
         advice = "add `cert FILE` and `key FILE`, or `pkcs12 FILE`"
         source = draft.source_of("server-ipv6", "server", "mode", "tls-server")
         draft.fail("a server needs a certificate and its key", source, advice)
-    if config.client is not None:
+    if config.point_to_point is not None:
+        _equal_authentication(draft, config)
+    elif config.client is not None:
         _client_authentication(draft, config)
 
 
@@ -170,6 +227,21 @@ def _client_authentication(draft: Draft, config: TunnelConfig) -> None:
     checked = tls.remote_cert_eku or tls.remote_cert_ku or tls.verify_x509_name or tls.verify_hash
     if not (checked or tls.peer_fingerprint) and source is not None:
         text = "any certificate of the authority passes for the server: add remote-cert-tls server"
+        draft.warn(text, source)
+
+
+def _equal_authentication(draft: Draft, config: TunnelConfig) -> None:
+    tls = config.tls
+    source = draft.source_of("tls-client", "tls-server")
+    if not (tls.pkcs12 or draft.is_given("cert") or draft.is_given("key")):
+        if not config.is_tls_server:
+            advice = "add cert and key, or pkcs12"
+            draft.fail("nothing proves who this end is", source, advice)
+        return
+    checked = tls.remote_cert_eku or tls.remote_cert_ku or tls.verify_x509_name or tls.verify_hash
+    if not (checked or tls.peer_fingerprint) and source is not None:
+        part = "client" if config.is_tls_server else "server"
+        text = f"any certificate of the authority passes for the peer: add remote-cert-tls {part}"
         draft.warn(text, source)
 
 
@@ -269,6 +341,7 @@ _OF_A_ROLE: tuple[Callable[[Draft, TunnelConfig], None], ...] = (
 )
 _RULES: tuple[Callable[[Draft, TunnelConfig], None], ...] = (
     _topology,
+    _addresses,
     _mtu,
     _tls_versions,
     _passwords,

@@ -22,6 +22,8 @@ class Mode(Enum):
 
     SERVER = "server"
     CLIENT = "client"
+    POINT_TO_POINT = "p2p"
+    """Two equal ends, one of them with the server's part in TLS; nothing is pushed."""
 
 
 class WrapMode(Enum):
@@ -329,8 +331,26 @@ class ClientConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PointToPointConfig:
+    """What only an end of two has; ``client`` tells where its peer is.
+
+    ``passive`` is our own socket when there is no remote: an entry without host, which serves
+    whoever comes first. ``ifconfig_remote``, ``ifconfig_ipv6_remote``: the peer's addresses in the
+    tunnel, None where ``ifconfig`` has a netmask and ``ifconfig-ipv6`` one word.
+    """
+
+    tls_server: bool
+    tcp_server: bool = False
+    """Over TCP: wait for the peer's connection (``tcp-server``) instead of making it."""
+    passive: Remote | None = None
+    ifconfig_remote: IPAddress | None = None
+    ifconfig_ipv6_remote: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TunnelConfig:
-    """One whole configuration. Exactly one of ``server``, ``client`` is set, by ``mode``."""
+    """One whole configuration. ``server`` or ``client`` is set, by ``mode``; in the mode
+    POINT_TO_POINT it is ``client``, beside ``point_to_point``."""
 
     mode: Mode
     process: ProcessConfig = ProcessConfig()
@@ -343,9 +363,16 @@ class TunnelConfig:
     scripts: ScriptsConfig = ScriptsConfig()
     server: ServerConfig | None = None
     client: ClientConfig | None = None
+    point_to_point: PointToPointConfig | None = None
     warnings: tuple[str, ...] = ()
     """Notices from reading, each with file:line, to log at start."""
     origin: Source = field(default=Source("[command line]"))
+
+    @property
+    def is_tls_server(self) -> bool:
+        """Whether our part in TLS is the server's."""
+        both = self.point_to_point
+        return self.server is not None or (both is not None and both.tls_server)
 
 
 # --- what servers decide for one client, and what a client is told ------------------------------

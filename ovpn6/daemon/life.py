@@ -161,6 +161,10 @@ def _role(context: RoleContext) -> Role:
         from ovpn6.roles.server import ServerRole
 
         return ServerRole(context)
+    if context.config.point_to_point is not None:
+        from ovpn6.roles.point_to_point import PointToPointRole
+
+        return PointToPointRole(context)
     from ovpn6.roles.client import ClientRole
 
     return ClientRole(context)

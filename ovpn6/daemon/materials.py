@@ -15,7 +15,7 @@ import OpenSSL
 from OpenSSL import SSL
 
 import ovpn6
-from ovpn6.config.schema import TunnelConfig
+from ovpn6.config.schema import ServerConfig, TunnelConfig
 from ovpn6.daemon import privileges
 from ovpn6.daemon.credentials import Ask, ask_terminal, client_credentials, passphrase_source
 from ovpn6.daemon.logs import time_string
@@ -36,7 +36,7 @@ COOKIE_SECRET_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What one configuration's files hold. One of the two wrappings is set, by the mode."""
+    """What one configuration's files hold. One of the two wrappings is set, by the part in TLS."""
 
     config: TunnelConfig
     tls: OpenSslTls
@@ -51,7 +51,7 @@ def load_materials(config: TunnelConfig, log: TlsLog, ask: Ask = ask_terminal) -
     """Read all of it. Raises ``ConfigError``."""
     tls = OpenSslTls(
         config.tls,
-        is_server=config.server is not None,
+        is_server=config.is_tls_server,
         passphrase=passphrase_source(config.tls, ask),
         log=log,
     )
@@ -69,11 +69,15 @@ def load_materials(config: TunnelConfig, log: TlsLog, ask: Ask = ask_terminal) -
         )
     if config.client is None:
         raise ConfigError("neither a server nor a client", config.origin)
+    if config.is_tls_server:
+        return Materials(config, tls, identity, server_wrapping=server_wrapping(config.wrap))
+    both = config.point_to_point
+    own = (both.passive,) if both is not None and both.passive is not None else ()
     return Materials(
         config,
         tls,
         identity,
-        client_keys=ClientKeys(config.wrap, config.client),
+        client_keys=ClientKeys(config.wrap, (*config.client.remotes, *own)),
         credentials=client_credentials(config.client, ask),
     )
 
@@ -98,12 +102,13 @@ def role_context(
             f"it has {':'.join(capabilities.ciphers)}",
         )
     acceptor = None
-    if materials.server_wrapping is not None and config.server is not None:
+    if materials.server_wrapping is not None:
+        server = config.server or ServerConfig()
         acceptor = Acceptor(
             materials.server_wrapping,
             secret=entropy(COOKIE_SECRET_SIZE),
             hand_window=config.control.hand_window,
-            rate=config.server.connect_freq_initial,
+            rate=server.connect_freq_initial,
             wall_offset=wall_offset,
         )
     keys = materials.client_keys

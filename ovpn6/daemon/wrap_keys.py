@@ -5,11 +5,11 @@ Everything is read once, before the process may lose the right to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ovpn6.config.schema import ClientConfig, FileRef, Remote, WrapConfig, WrapMode
+from ovpn6.config.schema import FileRef, Remote, WrapConfig, WrapMode
 from ovpn6.daemon.tls_context import read_bytes
 from ovpn6.model.errors import ConfigError
 from ovpn6.model.names import Transport
@@ -47,10 +47,12 @@ def server_wrapping(wrap: WrapConfig) -> ServerWrapping:
 class ClientKeys:
     """The parsed keys of every remote; called with a remote for each connection attempt."""
 
-    def __init__(self, wrap: WrapConfig, client: ClientConfig, *, wall_offset: float = 0.0) -> None:
+    def __init__(
+        self, wrap: WrapConfig, remotes: Iterable[Remote], *, wall_offset: float = 0.0
+    ) -> None:
         self._digest = wrap.auth
         self._wall_offset = wall_offset
-        self._choices = {remote: _choose(wrap, remote) for remote in client.remotes}
+        self._choices = {remote: _choose(wrap, remote) for remote in remotes}
         self._keys: dict[FileRef, StaticKey | ClientKey] = {}
         for choice in self._choices.values():
             if choice.ref is not None and choice.ref not in self._keys:

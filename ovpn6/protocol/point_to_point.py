@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import PeerError
 from ovpn6.model.names import NO_PEER_ID, PeerId
+from ovpn6.model.specs import DataFormat
 from ovpn6.protocol.key_derivation import EKM_PEER_ID_LABEL
 from ovpn6.protocol.negotiation_rules import IvProto, PeerCapabilities, choose_cipher
 
@@ -44,6 +45,7 @@ class Agreement:
     use_ekm: bool
     dynamic_tls_crypt: bool
     control_exit: bool
+    data_format: DataFormat = DataFormat.CLASSIC
 
     def __str__(self) -> str:
         return (
@@ -59,9 +61,11 @@ def agree(
     export: Callable[[str, int], bytes],
     *,
     is_server: bool,
+    data_epoch: bool = False,
 ) -> Agreement:
     """From our ciphers and the peer's abilities. ``export`` gives keying material of the session;
-    ``fallback`` is ``data-ciphers-fallback``. Raises ``Disagreement``."""
+    ``fallback`` is ``data-ciphers-fallback``; ``data_epoch``: our data path has the epoch format.
+    Raises ``Disagreement``."""
     if not peer.has(IvProto.NCP_P2P | IvProto.DATA_V2):
         raise Disagreement(
             "the peer does not negotiate as one of two equal ends, so its data packets would be of "
@@ -79,12 +83,20 @@ def agree(
         use_ekm=peer.ekm,
         dynamic_tls_crypt=peer.dyn_tls_crypt,
         control_exit=peer.exit_notify,
+        data_format=(
+            DataFormat.EPOCH
+            if data_epoch and peer.ekm and peer.has(IvProto.DATA_EPOCH)
+            else DataFormat.CLASSIC
+        ),
     )
 
 
-def peer_info(ciphers: Iterable[str], extra: Iterable[tuple[str, str]] = ()) -> str:
+def peer_info(
+    ciphers: Iterable[str], extra: Iterable[tuple[str, str]] = (), *, data_epoch: bool = False
+) -> str:
     """Our peer-info in either part: one ``NAME=value`` a line."""
-    pairs = (("IV_CIPHERS", ":".join(ciphers)), ("IV_PROTO", str(int(IV_PROTO))), *extra)
+    bits = IV_PROTO | IvProto.DATA_EPOCH if data_epoch else IV_PROTO
+    pairs = (("IV_CIPHERS", ":".join(ciphers)), ("IV_PROTO", str(int(bits))), *extra)
     return "".join(f"{name}={value}\n" for name, value in pairs)
 
 

@@ -63,6 +63,9 @@ def peer_environment(endpoint: Endpoint, identity: PeerIdentity) -> Environment:
 def tunnel_environment(device: str, tunnel: Tunnel) -> Environment:
     """Addresses, routes and pushed extras."""
     environment = script_env.tunnel_environment(device, tunnel.mtu, tunnel.addresses)
+    if tunnel.ifconfig_remote is not None:
+        del environment["ifconfig_netmask"]
+        environment["ifconfig_remote"] = str(tunnel.ifconfig_remote)
     if "ifconfig_ipv6_remote" in environment:
         environment["ifconfig_ipv6_remote"] = str(tunnel.ifconfig_ipv6_remote or "::")
     if tunnel.gateway_ipv4 is not None:

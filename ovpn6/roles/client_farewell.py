@@ -7,19 +7,32 @@ many seconds as the option says. Source: OpenVPN ``sig.c`` (process_explicit_exi
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ovpn6.model.flow import Finish
 from ovpn6.model.names import Instant
 from ovpn6.roles.client_news import Ending, Step
-from ovpn6.roles.client_session import Session
+from ovpn6.roles.client_plan import Tunnel
 
 INTERVAL = 1.0
+
+
+class Leaving(Protocol):
+    """A session that can say goodbye."""
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """None before there is one."""
+
+    def goodbye(self, now: Instant) -> list[Step]:
+        """Say it once."""
 
 
 class Farewell:
     """``session`` None: nobody to tell. ``finish`` is what comes after; ``is_over`` is set when
     that has begun."""
 
-    def __init__(self, session: Session | None, finish: Finish, now: Instant) -> None:
+    def __init__(self, session: Leaving | None, finish: Finish, now: Instant) -> None:
         tunnel = session.tunnel if session is not None else None
         self.finish = finish
         self.is_over = False

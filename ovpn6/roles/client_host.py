@@ -236,7 +236,9 @@ class HostSide:
         arguments: tuple[str, ...] = ()
         extra: dict[str, str] = {}
         if context:
-            arguments = up_down_arguments(self.device, tunnel.mtu, tunnel.addresses, context)
+            arguments = up_down_arguments(
+                self.device, tunnel.mtu, tunnel.addresses, context, tunnel.ifconfig_remote
+            )
             extra["script_context"] = context
         if signal:
             extra["signal"] = signal

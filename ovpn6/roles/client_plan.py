@@ -32,7 +32,7 @@ _FRAMINGS = {"": Framing.NONE, "stub": Framing.STUB, "stub-v2": Framing.STUB_V2}
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What our side can do: ciphers and framings that were advertised."""
+    """What our side can do: ciphers, framings and data formats that were advertised."""
 
     ciphers: tuple[str, ...]
     framings: frozenset[Framing]
@@ -44,7 +44,8 @@ class Tunnel:
 
     ``gateway_ipv4``, ``gateway_ipv6``: what ``vpn_gateway`` stands for. ``control_exit``: goodbye
     is said in the control channel. ``foreign`` and ``setenv`` are for scripts, ``notices`` for the
-    log.
+    log. ``ifconfig_remote`` is the other end's IPv4 address where ``ifconfig`` names it,
+    ``peer_routes`` lead to the other end where the addresses' prefixes do not.
     """
 
     cipher: str
@@ -69,6 +70,8 @@ class Tunnel:
     route_plan: RoutePlan
     foreign: tuple[str, ...] = ()
     setenv: tuple[tuple[str, str], ...] = ()
+    ifconfig_remote: IPAddress | None = None
+    peer_routes: tuple[Route, ...] = ()
     notices: tuple[str, ...] = field(default=(), compare=False)
 
     def peer_spec(self, path: Path) -> PeerSpec:
@@ -90,8 +93,9 @@ class Tunnel:
         routes: tuple[Route, ...] = ()
         if with_routes and not config.host.route_noexec:
             routes = self.route_plan.routes
-        addresses = () if config.host.ifconfig_noexec else self.addresses
-        return HostPlan(self.mtu, addresses, routes)
+        if config.host.ifconfig_noexec:
+            return HostPlan(self.mtu, (), routes)
+        return HostPlan(self.mtu, self.addresses, (*self.peer_routes, *routes))
 
     def looks_like(self, other: Tunnel) -> bool:
         """Whether scripts and applications see no difference: all of the inner side is equal. The

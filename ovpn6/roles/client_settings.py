@@ -38,7 +38,7 @@ def connection_settings(
             ciphers=context.ciphers,
             tun_mtu_max=max(config.host.tun_mtu_max, config.host.tun_mtu),
             compression_stubs=Framing.STUB in context.framings,
-            extra=_extra_peer_info(control),
+            extra=extra_peer_info(control),
         ),
         tls_timeout=control.tls_timeout,
         hand_window=control.hand_window,
@@ -68,8 +68,6 @@ def link_spec(
 
 def unusable(client: ClientConfig) -> str:
     """Why this configuration cannot be run as a client, "" when it can."""
-    if not client.pull:
-        return "a client without `pull` (point-to-point mode) is not supported: write `client`"
     for remote in client.remotes:
         try:
             ip_address(remote.local_address or "::")
@@ -87,11 +85,26 @@ def spread_reneg_sec(control: ControlConfig, entropy: Callable[[int], bytes]) ->
     return most - int.from_bytes(entropy(4), "big") % (most - least)
 
 
-def _options(config: TunnelConfig, remote: Remote) -> str:
-    tls_auth = config.wrap.mode is WrapMode.TLS_AUTH
-    direction = config.wrap.key_direction
+def uses_tls_auth(config: TunnelConfig, remote: Remote) -> tuple[bool, int | None]:
+    """Whether this connection has tls-auth, and the direction of its key."""
     if remote.tls_auth is not None or remote.tls_crypt is not None or remote.tls_crypt_v2:
-        tls_auth, direction = remote.tls_auth is not None, remote.key_direction
+        return remote.tls_auth is not None, remote.key_direction
+    return config.wrap.mode is WrapMode.TLS_AUTH, config.wrap.key_direction
+
+
+def extra_peer_info(control: ControlConfig) -> tuple[tuple[str, str], ...]:
+    """``setenv`` variables that the other end is told: some always, the user's own ``UV_*`` only
+    with ``push-peer-info``."""
+    return tuple(
+        (name, value)
+        for name, value in control.setenv
+        if name in _ALWAYS_TOLD
+        or (control.push_peer_info and (name.startswith("UV_") or name in _TOLD_ON_REQUEST))
+    )
+
+
+def _options(config: TunnelConfig, remote: Remote) -> str:
+    tls_auth, direction = uses_tls_auth(config, remote)
     return options_string(
         is_server=False,
         transport=remote.transport,
@@ -99,15 +112,4 @@ def _options(config: TunnelConfig, remote: Remote) -> str:
         tls_auth=tls_auth,
         key_direction=direction if tls_auth else None,
         compression=config.data.comp_stub,
-    )
-
-
-def _extra_peer_info(control: ControlConfig) -> tuple[tuple[str, str], ...]:
-    """``setenv`` variables that a server is told: some always, the user's own ``UV_*`` only with
-    ``push-peer-info``."""
-    return tuple(
-        (name, value)
-        for name, value in control.setenv
-        if name in _ALWAYS_TOLD
-        or (control.push_peer_info and (name.startswith("UV_") or name in _TOLD_ON_REQUEST))
     )

@@ -31,13 +31,13 @@ IPV6_QUARTERS = tuple(IPv6Network(text) for text in ("::/3", "2000::/4", "3000::
 class RouteSetting:
     """What route lines mean depends on.
 
-    ``remote`` is the outer address of the server. ``gateway_ipv4``/``gateway_ipv6``: what
-    ``vpn_gateway`` stands for, None when neither configured nor pushed. ``redirect``: the flags of
-    ``redirect-gateway``, None without it. ``metric``, ``table``: defaults. ``max_routes`` 0 is no
-    limit.
+    ``remote`` is the outer address of the peer, None where it is not known yet.
+    ``gateway_ipv4``/``gateway_ipv6``: what ``vpn_gateway`` stands for, None when neither configured
+    nor pushed. ``redirect``: the flags of ``redirect-gateway``, None without it. ``metric``,
+    ``table``: defaults. ``max_routes`` 0 is no limit.
     """
 
-    remote: IPAddress
+    remote: IPAddress | None
     addresses: tuple[IPInterface, ...] = ()
     gateway_ipv4: IPAddress | None = None
     gateway_ipv6: IPAddress | None = None
@@ -210,7 +210,7 @@ def _blocked_ipv6(routes: tuple[Route, ...], setting: RouteSetting) -> tuple[Rou
 def _bypass(
     redirected: tuple[Route, ...], listed: tuple[Route, ...], setting: RouteSetting
 ) -> tuple[Route, ...]:
-    if setting.allow_recursive:
+    if setting.allow_recursive or setting.remote is None:
         return ()
     flags = setting.redirect or frozenset()
     if "private" in flags and "local" not in flags:

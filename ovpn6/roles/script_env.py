@@ -92,12 +92,17 @@ def route_environment(
 
 
 def up_down_arguments(
-    device: str, tun_mtu: int, addresses: Iterable[IPInterface], context: str = "init"
+    device: str,
+    tun_mtu: int,
+    addresses: Iterable[IPInterface],
+    context: str = "init",
+    remote: IPAddress | None = None,
 ) -> tuple[str, ...]:
-    """``up`` and ``down``: device, MTU, 0, IPv4 address and netmask (empty without), context."""
+    """``up`` and ``down``: device, MTU, 0, IPv4 address and netmask, or the other end's address
+    where ``ifconfig`` names that (both empty without IPv4), context."""
     ipv4 = next((one for one in addresses if isinstance(one, IPv4Interface)), None)
-    local, netmask = (str(ipv4.ip), str(ipv4.netmask)) if ipv4 else ("", "")
-    return device, str(tun_mtu), "0", local, netmask, context
+    local, second = (str(ipv4.ip), str(remote or ipv4.netmask)) if ipv4 else ("", "")
+    return device, str(tun_mtu), "0", local, second, context
 
 
 def endpoint_environment(prefix: str, endpoint: Endpoint) -> Environment:

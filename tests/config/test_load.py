@@ -106,9 +106,11 @@ def test_wrong_line_is_told_with_its_place(
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("dev tun\n", "x.conf: neither server nor client"),
-        ("tls-client\n", "x.conf:1: neither server nor client"),
-        ("tls-server\n", "x.conf:1: tls-server without `mode server`"),
+        ("dev tun\n", "x.conf: neither server nor client nor one of two equal ends"),
+        ("tls-client\n", "x.conf:1: nothing proves who this end is"),
+        ("tls-server\n", "x.conf:1: a server needs a certificate and its key"),
+        ("tls-server\ntls-client\n", "x.conf:2: tls-server and tls-client exclude each other"),
+        ("tls-server\nclient\nremote a\n", "x.conf:2: tls-server and client exclude each other"),
         ("mode server\n", "x.conf:1: mode server needs tls-server"),
         ("mode server\ntls-server\n", "x.conf:1: a server needs a tunnel network"),
         ("client\nserver-ipv6 2001:db8::/64\n", "x.conf:1: client contradicts being a server"),

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from ovpn6.config.schema import ClientConfig, Remote, WrapConfig, WrapMode
+from ovpn6.config.schema import Remote, WrapConfig, WrapMode
 from ovpn6.daemon.wrap_keys import ClientKeys, server_wrapping
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import ConfigError
@@ -30,7 +30,7 @@ REMOTE = Remote("2001:db8::1")
 
 def answered(server: WrapConfig, client: WrapConfig, remote: Remote = REMOTE) -> bool:
     """Whether the server answers the client's first packet."""
-    keys = ClientKeys(client, ClientConfig(remotes=(remote,))).at(WALL)
+    keys = ClientKeys(client, (remote,)).at(WALL)
     wrapping = keys(remote)
     opcode = Opcode.CONTROL_HARD_RESET_CLIENT_V2
     if wrapping.wrapped_client_key:
@@ -89,4 +89,4 @@ def test_a_file_that_is_no_key_is_a_config_error_with_its_place() -> None:
         with pytest.raises(ConfigError, match=rf"test\.conf:1: {mode.value}: "):
             server_wrapping(wrap)
         with pytest.raises(ConfigError, match=rf"test\.conf:1: {mode.value}: "):
-            ClientKeys(wrap, ClientConfig(remotes=(REMOTE,)))
+            ClientKeys(wrap, (REMOTE,))

@@ -264,17 +264,8 @@ def test_answers_to_an_attempt_that_is_over_are_ignored() -> None:
 # --- what cannot be run --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("remote", "client"),
-    [
-        (Remote("home.example"), ClientConfig(pull=False)),
-        (Remote("home.example", local_address="eth0.example"), ClientConfig()),
-    ],
-)
-def test_what_a_client_cannot_do_is_refused_at_the_start(
-    remote: Remote, client: ClientConfig
-) -> None:
-    world = World(config(remote, client=client)).start()
+def test_what_a_client_cannot_do_is_refused_at_the_start() -> None:
+    world = World(config(Remote("home.example", local_address="eth0.example"))).start()
     (finish,) = world.of(Finish)
     assert finish.code == 1
     assert any(line.level is Level.FATAL for line in world.of(flow.Log))

@@ -30,7 +30,12 @@ def _fold_tls_client(draft: Draft, directive: Directive) -> None:
 
 
 def _show_client(config: TunnelConfig) -> list[tuple[str, ...]]:
-    return [()] if config.client is not None else []
+    return [()] if config.client is not None and config.point_to_point is None else []
+
+
+def _show_tls_client(config: TunnelConfig) -> list[tuple[str, ...]]:
+    both = config.point_to_point
+    return [()] if both is not None and not both.tls_server else []
 
 
 def _fold_user_pass(draft: Draft, directive: Directive) -> None:
@@ -102,7 +107,13 @@ ROWS: tuple[Option, ...] = (
         Effect(_fold_client, _show_client),
     ),
     _row("pull", "", "Take addresses and options from the server.", Effect(_fold_pull)),
-    _row("tls-client", "", "Take the client's part in TLS.", Effect(_fold_tls_client)),
+    _row(
+        "tls-client",
+        "",
+        "Take the client's part in TLS; included in client. Without pull: one of two equal ends, "
+        "and the other has tls-server.",
+        Effect(_fold_tls_client, _show_tls_client),
+    ),
     _row(
         "pull-filter",
         "ACTION PREFIX",

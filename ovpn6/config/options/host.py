@@ -16,7 +16,6 @@ from ovpn6.config.values import (
     integer,
     interface_name,
     ipv4_address,
-    ipv4_interface,
     ipv6_address,
     ipv6_interface,
     netmask,
@@ -85,30 +84,39 @@ def _fold_topology(draft: Draft, directive: Directive) -> None:
 
 
 def _fold_ifconfig(draft: Draft, directive: Directive) -> None:
-    own, mask = directive.args
+    """Whether another address may stand for the netmask depends on the mode, see ``rules``."""
+    own, second = (ipv4_address(text) for text in directive.args)
     try:
-        draft.role.ifconfig = ipv4_interface(own, mask)
-    except ConfigError as error:
-        advice = "give a netmask: ifconfig 10.8.0.1 255.255.255.0"
-        raise ConfigError(error.message, advice=advice) from None
+        draft.role.ifconfig = IPv4Interface((own, netmask(str(second))))
+        draft.role.ifconfig_remote = None
+    except ConfigError:
+        draft.role.ifconfig = IPv4Interface((own, 32))
+        draft.role.ifconfig_remote = second
 
 
 def _fold_ifconfig_ipv6(draft: Draft, directive: Directive) -> None:
     draft.role.ifconfig_ipv6 = ipv6_interface(directive.args[0])
-    if len(directive.args) > 1:
-        ipv6_address(directive.args[1])
+    remote = ipv6_address(directive.args[1]) if len(directive.args) > 1 else None
+    draft.role.ifconfig_ipv6_remote = remote
 
 
 def _show_ifconfig(config: TunnelConfig) -> list[tuple[str, ...]]:
+    both = config.point_to_point
+    remote = both.ifconfig_remote if both is not None else None
     return [
-        (str(each.ip), str(each.netmask))
+        (str(each.ip), str(remote or each.netmask))
         for each in config.host.ifconfig
         if isinstance(each, IPv4Interface)
     ]
 
 
 def _show_ifconfig_ipv6(config: TunnelConfig) -> list[tuple[str, ...]]:
-    return [(str(each),) for each in config.host.ifconfig if isinstance(each, IPv6Interface)]
+    both = config.point_to_point
+    remote = both.ifconfig_ipv6_remote if both is not None else None
+    second = (str(remote),) if remote is not None else ()
+    return [
+        (str(each), *second) for each in config.host.ifconfig if isinstance(each, IPv6Interface)
+    ]
 
 
 def _pushed_ifconfig(draft: Draft, directive: Directive) -> None:
@@ -204,7 +212,8 @@ ROWS: tuple[Option, ...] = (
     Option(
         "topology",
         "KIND",
-        "subnet, the default and the only one for a server.",
+        "subnet, the default and the only one for a server; between two equal ends the second word "
+        "of ifconfig says it already.",
         _SECTION,
         effect=Effect(_fold_topology),
         pushed=_pushed_topology,
@@ -212,15 +221,16 @@ ROWS: tuple[Option, ...] = (
     Option(
         "ifconfig-ipv6",
         "ADDRESS/BITS [PEER]",
-        "Own IPv6 address in the tunnel.",
+        "Own IPv6 address in the tunnel, and the other end's.",
         _SECTION,
         effect=Effect(_fold_ifconfig_ipv6, _show_ifconfig_ipv6),
         pushed=_pushed_ifconfig_ipv6,
     ),
     Option(
         "ifconfig",
-        "ADDRESS NETMASK",
-        "Own IPv4 address in the tunnel.",
+        "ADDRESS NETMASK|PEER",
+        "Own IPv4 address in the tunnel; between two equal ends the second word may be the other "
+        "end's address.",
         _SECTION,
         effect=Effect(_fold_ifconfig, _show_ifconfig),
         pushed=_pushed_ifconfig,

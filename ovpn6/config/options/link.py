@@ -35,6 +35,11 @@ def _fold_local(draft: Draft, directive: Directive) -> None:
 
 
 def _show_local(config: TunnelConfig) -> list[tuple[str, ...]]:
+    both = config.point_to_point
+    if both is not None and both.passive is not None:
+        own = both.passive
+        listen = Listen(own.transport, own.family, own.local_address, own.local_port)
+        return [_listen_words(listen)]
     if config.server is None:
         return []
     return [_listen_words(listen) for listen in config.server.listens]
@@ -62,9 +67,9 @@ def _fold_remote(draft: Draft, directive: Directive) -> None:
     draft.link.remotes = (*draft.link.remotes, line)
 
 
-def remote_words(remote: Remote) -> tuple[str, ...]:
-    """The words of the ``remote`` line that names it."""
-    side = "client" if remote.transport is Transport.TCP else ""
+def remote_words(remote: Remote, tcp_side: str = "client") -> tuple[str, ...]:
+    """The words of the ``remote`` line that names it; ``tcp_side``: who makes the connection."""
+    side = tcp_side if remote.transport is Transport.TCP else ""
     word = proto_word(Proto(remote.transport, remote.family, side))
     return (remote.host, str(remote.port), word)
 
@@ -225,7 +230,8 @@ ROWS: tuple[Option, ...] = (
     Option(
         "remote",
         "HOST [PORT] [PROTO]",
-        "Connect here; several are tried in order.",
+        "Connect here; several are tried in order. Of two equal ends one may have none: it takes "
+        "whoever comes, and with a remote it takes nobody else, unless float says so.",
         _SECTION,
         side=Side.CLIENT,
         effect=Effect(_fold_remote),

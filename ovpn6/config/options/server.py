@@ -40,11 +40,13 @@ def _fold_tls_server(draft: Draft, directive: Directive) -> None:
 
 
 def _show_mode(config: TunnelConfig) -> list[tuple[str, ...]]:
+    if config.point_to_point is not None:
+        return [("p2p",)]
     return [("server",)] if config.server is not None else []
 
 
 def _show_tls_server(config: TunnelConfig) -> list[tuple[str, ...]]:
-    return [()] if config.server is not None else []
+    return [()] if config.is_tls_server else []
 
 
 def _fold_server(draft: Draft, directive: Directive) -> None:
@@ -206,14 +208,16 @@ ROWS: tuple[Option, ...] = (
     Option(
         "mode",
         "MODE",
-        "server: many clients; the macros server and server-ipv6 include it.",
+        "server: many clients; the macros server and server-ipv6 include it. p2p: two equal ends, "
+        "without anything being pushed; what tls-server or tls-client alone means.",
         _SECTION,
         effect=Effect(_fold_mode, _show_mode),
     ),
     Option(
         "tls-server",
         "",
-        "Take the server's part in TLS; included in server and server-ipv6.",
+        "Take the server's part in TLS; included in server and server-ipv6. Alone: one of two "
+        "equal ends, and the other has tls-client.",
         _SECTION,
         effect=Effect(_fold_tls_server, _show_tls_server),
     ),
