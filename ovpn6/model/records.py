@@ -75,7 +75,17 @@ class _Fields:
         ]
 
     def __get__(self, instance: object, owner: Any) -> Mapping[str, Field[Any]]:
-        twin: Any = make_dataclass(owner.__name__, self._specifications)
+        twin: Any = make_dataclass(
+            owner.__name__,
+            self._specifications,
+            # No methods: the fields are all that is wanted of it.
+            init=False,
+            repr=False,
+            eq=False,
+            match_args=False,
+            # Without one it would be made from the signature.
+            namespace={"__doc__": owner.__name__},
+        )
         owner.__dataclass_fields__ = twin.__dataclass_fields__
         found: Mapping[str, Field[Any]] = twin.__dataclass_fields__
         return found
