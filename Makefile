@@ -22,7 +22,7 @@ setup: packages $(STAMP) ## Debian packages (as root) and .venv with ovpn6 and i
 packages:
 	@sh .ci/packages
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py $(wildcard ovpn6/datapath/fastpath/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
@@ -67,4 +67,4 @@ demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; nee
 clean: ## remove .venv, caches and what virtual machines are made of
 	test ! -e .vm || netns-tests/vm/vm clean
 	rm -rf $(VENV) build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find ovpn6 tests netns-tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ovpn6 tests netns-tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,127 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
-from ovpn6.datapath.interface import Datapath, Report
-from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
-from ovpn6.model.addresses import Endpoint, IPAddress, Path
+from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import ControlReceived, LinkAccepted, LinkClosed
 from ovpn6.model.names import Family, KeySlot, LinkId, PeerId, Transport
 from ovpn6.model.specs import DeviceSpec, LinkSpec, PeerSpec, SocketOptions
 from tests.datapath.contract import DatapathContract, Rig
+from tests.datapath.loopback import LOOPBACK4, LOOPBACK6, LoopbackRig, in_python, natively
 from tests.datapath.packets import ip_packet, key_pair
 
-LIMIT = 10.0
-"""Seconds that anything here may take."""
-LOOPBACK6, LOOPBACK4 = IPv6Address("::1"), IPv4Address("127.0.0.1")
 CONTROL = bytes([7 << 3]) + b"hello"
-
-
-class UserspaceRig:
-    """Two data paths on one event loop."""
-
-    def __init__(self, outer: IPAddress = LOOPBACK6) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.outer = outer
-        self.reports: tuple[list[Report], list[Report]] = ([], [])
-        self.tunnels: list[socket.socket] = []
-        self.inner: tuple[list[bytes], list[bytes]] = ([], [])
-        ids = iter(range(100, 200))
-        self.ends = [
-            UserspaceDatapath(
-                reports.append,
-                self.loop,
-                os.urandom,
-                UserspaceOptions(),
-                lambda: LinkId(next(ids)),
-                self._open_device,
-            )
-            for reports in self.reports
-        ]
-        self.datapaths: tuple[Datapath, Datapath] = (self.ends[0], self.ends[1])
-        for end in self.ends:
-            end.open_device(DeviceSpec("tun7"), 1420)
-        self.locals = [self.open_link(end, 1) for end in (0, 1)]
-
-    def _open_device(self, spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        self.tunnels.append(theirs)
-        return ours.detach(), spec.name
-
-    def open(self, end: int, link: int, spec: LinkSpec) -> Endpoint:
-        return self.loop.run_until_complete(self.ends[end].open_link(LinkId(link), spec))
-
-    def open_link(self, end: int, link: int) -> Endpoint:
-        return self.open(end, link, LinkSpec(Transport.UDP, local_address=self.outer))
-
-    def local(self, end: int) -> Endpoint:
-        return self.locals[end]
-
-    def enter(self, end: int, packet: bytes) -> None:
-        while True:
-            try:
-                self.tunnels[end].send(packet)
-            except BlockingIOError:
-                self.loop.run_until_complete(asyncio.sleep(0))
-            else:
-                return
-
-    def delivered(self, end: int) -> list[bytes]:
-        with contextlib.suppress(BlockingIOError):
-            while packet := self.tunnels[end].recv(65_535):
-                self.inner[end].append(packet)
-        return self.inner[end]
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + LIMIT
-        while not condition():
-            assert time.monotonic() < end, [path.drops().counts for path in self.ends]
-            self.loop.run_until_complete(asyncio.sleep(0.001))
-
-    def close(self) -> None:
-        for path in self.ends:
-            path.close()
-        for tunnel in self.tunnels:
-            tunnel.close()
-        self.loop.close()
 
 
 class TestOverIPv6(DatapathContract):
     def make_rig(self) -> Rig:
-        return UserspaceRig(LOOPBACK6)
+        return LoopbackRig(in_python, LOOPBACK6)
 
 
 class TestOverIPv4(DatapathContract):
     def make_rig(self) -> Rig:
-        return UserspaceRig(LOOPBACK4)
+        return LoopbackRig(in_python, LOOPBACK4)
 
 
-@pytest.fixture
-def rig() -> Iterator[UserspaceRig]:
-    made = UserspaceRig()
+@pytest.fixture(params=["python", "native"])
+def rig(request: pytest.FixtureRequest) -> Iterator[LoopbackRig]:
+    if request.param == "native":
+        pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
+    made = LoopbackRig(in_python if request.param == "python" else natively())
     yield made
     made.close()
 
 
-def control_from(rig: UserspaceRig, end: int) -> list[ControlReceived]:
+def control_from(rig: LoopbackRig, end: int) -> list[ControlReceived]:
     return [report for report in rig.reports[end] if isinstance(report, ControlReceived)]
 
 
 # --- UDP ----------------------------------------------------------------------------------------
 
 
-def test_a_dual_stack_socket_calls_ipv4_peers_by_their_ipv4_address(rig: UserspaceRig) -> None:
+def test_a_dual_stack_socket_calls_ipv4_peers_by_their_ipv4_address(rig: LoopbackRig) -> None:
     bound = rig.open(0, 2, LinkSpec(Transport.UDP))
     assert bound.address == IPv6Address("::")
     client = rig.open(1, 2, LinkSpec(Transport.UDP, local_address=LOOPBACK4))
@@ -137,7 +62,7 @@ def test_a_dual_stack_socket_calls_ipv4_peers_by_their_ipv4_address(rig: Userspa
     assert control_from(rig, 1)[0].path == target
 
 
-def test_an_ipv6_only_socket_does_not_hear_ipv4(rig: UserspaceRig) -> None:
+def test_an_ipv6_only_socket_does_not_hear_ipv4(rig: LoopbackRig) -> None:
     options = SocketOptions(ipv6_only=True)
     bound = rig.open(0, 2, LinkSpec(Transport.UDP, options=options))
     rig.open(1, 2, LinkSpec(Transport.UDP, family=Family.IPV4))
@@ -148,7 +73,7 @@ def test_an_ipv6_only_socket_does_not_hear_ipv4(rig: UserspaceRig) -> None:
 
 
 @pytest.mark.parametrize("family", [Family.IPV4, Family.ANY])
-def test_multihome_answers_from_the_address_that_was_hit(rig: UserspaceRig, family: Family) -> None:
+def test_multihome_answers_from_the_address_that_was_hit(rig: LoopbackRig, family: Family) -> None:
     options = SocketOptions(multihome=True)
     bound = rig.open(0, 2, LinkSpec(Transport.UDP, family=family, options=options))
     client = rig.open(1, 2, LinkSpec(Transport.UDP, local_address=LOOPBACK4))
@@ -162,7 +87,7 @@ def test_multihome_answers_from_the_address_that_was_hit(rig: UserspaceRig, fami
     assert control_from(rig, 1)[0].path.remote == target
 
 
-def test_data_over_a_multihomed_link_answers_where_the_peer_knocked(rig: UserspaceRig) -> None:
+def test_data_over_a_multihomed_link_answers_where_the_peer_knocked(rig: LoopbackRig) -> None:
     options = SocketOptions(multihome=True)
     bound = rig.open(0, 2, LinkSpec(Transport.UDP, options=options))
     client = rig.open(1, 2, LinkSpec(Transport.UDP, local_address=LOOPBACK4))
@@ -186,7 +111,7 @@ def test_data_over_a_multihomed_link_answers_where_the_peer_knocked(rig: Userspa
     assert rig.ends[1].drops().counts == {}
 
 
-def test_a_port_in_use_is_a_host_error(rig: UserspaceRig) -> None:
+def test_a_port_in_use_is_a_host_error(rig: LoopbackRig) -> None:
     taken = LinkSpec(Transport.UDP, local_address=LOOPBACK6, local_port=rig.local(0).port)
     with pytest.raises(HostError):
         rig.open(0, 2, taken)
@@ -194,7 +119,7 @@ def test_a_port_in_use_is_a_host_error(rig: UserspaceRig) -> None:
         rig.open(0, 1, LinkSpec(Transport.UDP))
 
 
-def test_a_datagram_too_long_to_send_is_counted(rig: UserspaceRig) -> None:
+def test_a_datagram_too_long_to_send_is_counted(rig: LoopbackRig) -> None:
     rig.ends[1].send_control(Path(LinkId(1), rig.local(0)), bytes(65_535))
     assert rig.ends[1].drops().counts == {"send EMSGSIZE": 1}
 
@@ -202,7 +127,7 @@ def test_a_datagram_too_long_to_send_is_counted(rig: UserspaceRig) -> None:
 # --- TCP ----------------------------------------------------------------------------------------
 
 
-def tcp_links(rig: UserspaceRig) -> tuple[LinkId, Endpoint]:
+def tcp_links(rig: LoopbackRig) -> tuple[LinkId, Endpoint]:
     """A connection from end 1, link 2; returns the accepted link and where it listens."""
     at = rig.open(0, 2, LinkSpec(Transport.TCP, local_address=LOOPBACK6))
     rig.open(1, 2, LinkSpec(Transport.TCP, remote=at))
@@ -213,7 +138,7 @@ def tcp_links(rig: UserspaceRig) -> tuple[LinkId, Endpoint]:
     return accepted.link, at
 
 
-def test_packets_cross_over_tcp(rig: UserspaceRig) -> None:
+def test_packets_cross_over_tcp(rig: LoopbackRig) -> None:
     link, at = tcp_links(rig)
     networks = (ip_network("::/0"),)
     remote = Endpoint(LOOPBACK6, 1)
@@ -221,14 +146,14 @@ def test_packets_cross_over_tcp(rig: UserspaceRig) -> None:
     rig.ends[1].add_peer(PeerSpec(PeerId(5), 5, Path(LinkId(2), at), networks))
     for end in (0, 1):
         rig.ends[end].install_key(PeerId(5), KeySlot.PRIMARY, key_pair(end))
-    burst = [ip_packet("2001:db8::1", "2001:db8::5", bytes([i]) * 900) for i in range(100)]
+    burst = [ip_packet("2001:db8::1", "2001:db8::5", bytes([i]) * 600) for i in range(100)]
     for packet in burst:
         rig.enter(0, packet)
     rig.until(lambda: len(rig.delivered(1)) == len(burst))
     assert rig.delivered(1) == burst
 
 
-def test_frames_arrive_whole_however_the_stream_is_cut(rig: UserspaceRig) -> None:
+def test_frames_arrive_whole_however_the_stream_is_cut(rig: LoopbackRig) -> None:
     at = rig.open(0, 2, LinkSpec(Transport.TCP, local_address=LOOPBACK6))
     datagrams = [CONTROL, CONTROL + b"more", CONTROL + bytes(3000)]
     stream = b"".join(len(data).to_bytes(2, "big") + data for data in datagrams)
@@ -242,7 +167,7 @@ def test_frames_arrive_whole_however_the_stream_is_cut(rig: UserspaceRig) -> Non
 
 
 @pytest.mark.parametrize("length", [b"\0\0", b"\xff\xff", b"GE", b"\x16\x03"])
-def test_an_absurd_length_ends_the_connection(rig: UserspaceRig, length: bytes) -> None:
+def test_an_absurd_length_ends_the_connection(rig: LoopbackRig, length: bytes) -> None:
     at = rig.open(0, 2, LinkSpec(Transport.TCP, local_address=LOOPBACK6))
     with socket.create_connection(("::1", at.port)) as client:
         client.sendall(length + b"T / HTTP/1.1\r\n")
@@ -250,7 +175,7 @@ def test_an_absurd_length_ends_the_connection(rig: UserspaceRig, length: bytes) 
     assert control_from(rig, 0) == []
 
 
-def test_a_slow_connection_queues_so_much_and_no_more(rig: UserspaceRig) -> None:
+def test_a_slow_connection_queues_so_much_and_no_more(rig: LoopbackRig) -> None:
     at = rig.open(0, 2, LinkSpec(Transport.TCP, local_address=LOOPBACK6))
     with socket.create_connection(("::1", at.port)) as client:
         rig.until(lambda: bool(rig.reports[0]))
@@ -277,7 +202,7 @@ def test_a_slow_connection_queues_so_much_and_no_more(rig: UserspaceRig) -> None
         assert received == expected
 
 
-def test_a_connection_that_is_refused_is_a_host_error(rig: UserspaceRig) -> None:
+def test_a_connection_that_is_refused_is_a_host_error(rig: LoopbackRig) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as unused:
         unused.bind(("::1", 0))
         nowhere = Endpoint(LOOPBACK6, unused.getsockname()[1])
@@ -285,7 +210,7 @@ def test_a_connection_that_is_refused_is_a_host_error(rig: UserspaceRig) -> None
             rig.open(1, 2, LinkSpec(Transport.TCP, remote=nowhere))
 
 
-def test_a_link_that_the_remote_end_closes_is_reported(rig: UserspaceRig) -> None:
+def test_a_link_that_the_remote_end_closes_is_reported(rig: LoopbackRig) -> None:
     link, _ = tcp_links(rig)
     rig.ends[1].close_link(LinkId(2))
     rig.until(lambda: rig.reports[0][-1] == LinkClosed(link, "closed by the remote end"))
@@ -297,12 +222,12 @@ def test_a_link_that_the_remote_end_closes_is_reported(rig: UserspaceRig) -> Non
 # --- device -------------------------------------------------------------------------------------
 
 
-def test_a_second_device_is_a_usage_error(rig: UserspaceRig) -> None:
+def test_a_second_device_is_a_usage_error(rig: LoopbackRig) -> None:
     with pytest.raises(UsageError):
         rig.ends[0].open_device(DeviceSpec(), 1420)
 
 
-def test_a_device_opens_again_after_it_was_closed(rig: UserspaceRig) -> None:
+def test_a_device_opens_again_after_it_was_closed(rig: LoopbackRig) -> None:
     rig.ends[0].close_device()
     rig.ends[0].close_device()
     assert rig.ends[0].open_device(DeviceSpec("tun8"), 1420) == "tun8"

@@ -23,6 +23,10 @@ class Offload(Enum):
     """Trains of outer datagrams in one send."""
     GRO = "udp-gro"
     """Trains of outer datagrams in one receive."""
+    NATIVE = "native"
+    """The worker in C: the data path in Python serves."""
+    IPSEC_MB = "ipsec-mb"
+    """libipsec-mb in that worker: OpenSSL serves."""
 
 
 def refused(environment: Mapping[str, str]) -> frozenset[Offload]:

@@ -1,0 +1,381 @@
+"""The data path with the native worker: its Python side, on the daemon's event loop.
+
+Python opens devices and sockets, and tells the worker of links, peers, prefixes and keys. The
+worker moves data packets in threads of its own, and tells what happened through one queue. Control
+packets to UDP peers are sent from here, over the same sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Collection, Sequence
+
+from ovpn6.datapath.errors import Counts, count, error_name
+from ovpn6.datapath.fastpath._fastpath import Worker
+from ovpn6.datapath.fastpath.device import Device, OpenDevice, open_device
+from ovpn6.datapath.fastpath.reports import (
+    CONTROL,
+    LINK_CLOSED,
+    NOTICE,
+    Happened,
+    happened,
+    to_local,
+    to_sockaddr,
+)
+from ovpn6.datapath.fastpath.routes import Claims
+from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
+from ovpn6.datapath.links import Link, Source, connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.offload.switch import Offload
+from ovpn6.datapath.tcp_link import TcpListener
+from ovpn6.datapath.tun import open_tun
+from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
+from ovpn6.datapath.userspace import FRAME_ROOM, MIN_TCP_FRAME, UserspaceOptions
+from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.ciphers import CIPHERS
+from ovpn6.model.errors import UsageError
+from ovpn6.model.flow import LinkAccepted
+from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
+from ovpn6.model.specs import (
+    DataFormat,
+    DeviceSpec,
+    Framing,
+    KeyMaterial,
+    LinkSpec,
+    PeerCounters,
+    PeerSpec,
+)
+from ovpn6.protocol.data_channel import usage_limits
+
+CAPABILITIES = Capabilities(
+    name="user space (native worker)",
+    ciphers=tuple(CIPHERS),
+    framings=frozenset(Framing),
+    data_epoch=True,
+)
+NO_LIMIT = (1 << 64) - 1
+RECEIVE_BUFFER = 4 << 20
+"""Octets that wait in a UDP socket, where the operator says nothing: some trains of 64 KB."""
+REPLAY_WARNING_INTERVAL = 10.0
+"""Seconds between warnings about replays."""
+
+_SO_RCVBUFFORCE = 33
+_FRAMINGS = {Framing.NONE: 0, Framing.STUB: 1, Framing.STUB_SWAP: 2, Framing.STUB_V2: 3}
+_NOTICES = {
+    1: "link %d: one datagram a send call (%s)",
+}
+
+log = logging.getLogger("ovpn6.datapath")
+
+
+class FastpathDatapath:
+    """See :class:`~ovpn6.datapath.interface.Datapath`.
+
+    A link that has gone is a counted drop and no ``UsageError``: it may go between a role's
+    decision and its execution.
+    """
+
+    def __init__(
+        self,
+        report: ReportSink,
+        loop: asyncio.AbstractEventLoop,
+        options: UserspaceOptions,
+        new_link_id: Callable[[], LinkId],
+        without: Collection[Offload] = (),
+        opener: OpenDevice = open_tun,
+    ) -> None:
+        """``without``: offloads that are not to be used. Raises ``HostError``."""
+        self._report = report
+        self._loop = loop
+        self._options = options
+        self._new_link_id = new_link_id
+        self._without = without
+        self._opener = opener
+        self._worker = Worker(
+            options.replay_window,
+            options.replay_time * 1000,
+            provider="openssl" if Offload.IPSEC_MB in without else "",
+            segment=Offload.SEGMENT not in without,
+        )
+        self._claims = Claims(self._worker.set_route, self._worker.remove_route)
+        self._device: Device | None = None
+        self._mtu = 0
+        self._links: dict[LinkId, UdpLink | socket.socket] = {}
+        self._streams: dict[LinkId, Endpoint] = {}
+        self._listeners: dict[LinkId, TcpListener] = {}
+        self._specs: dict[PeerId, PeerSpec] = {}
+        self._counts: Counts = {}
+        self._waiting: list[Happened] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._replays_warned = 0
+        self._closed = False
+        loop.add_reader(self._worker.fileno(), self._take_reports)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    # --- device ---------------------------------------------------------------------------------
+
+    def open_device(self, spec: DeviceSpec, mtu: int) -> str:
+        if self._device is not None:
+            raise UsageError("the device is open")
+        device = open_device(spec, self._without, self._opener)
+        self._worker.set_tunnel(device.descriptor, device.vnet, device.uso)
+        self._device = device
+        self._mtu = mtu
+        return device.name
+
+    def close_device(self) -> None:
+        if self._device is not None:
+            self._worker.set_tunnel(-1, False, False)
+            self._device.close()
+            self._device = None
+
+    # --- links ----------------------------------------------------------------------------------
+
+    async def open_link(self, link: LinkId, spec: LinkSpec) -> Endpoint:
+        if link in self._links or link in self._listeners:
+            raise UsageError(f"link {link} is open")
+        sock = open_socket(spec)
+        if spec.transport is Transport.UDP:
+            self._open_udp(link, sock, spec)
+        elif spec.remote is None:
+            listen(sock)
+            listener = TcpListener(link, sock, self._accepted, self._counts, self._loop)
+            self._listeners[link] = listener
+            self._loop.add_reader(sock, listener.readable)
+        else:
+            await connect(sock, spec)
+            self._open_stream(link, sock, spec.remote)
+        return local_endpoint(sock)
+
+    def close_link(self, link: LinkId) -> None:
+        listener = self._listeners.pop(link, None)
+        if listener is not None:
+            self._loop.remove_reader(listener.sock)
+            listener.close()
+        opened = self._links.pop(link, None)
+        if opened is not None:
+            self._worker.remove_link(link)
+            self._forget(lambda one: one.link == link and one.kind in (CONTROL, LINK_CLOSED))
+            self._streams.pop(link, None)
+            opened.close()
+
+    def send_control(self, path: Path, datagram: bytes) -> None:
+        link = self._links.get(path.link)
+        if link is None:
+            count(self._counts, "send closed link")
+        elif isinstance(link, UdpLink):
+            link.send((datagram,), link.source(path))
+        else:
+            self._worker.send_stream(path.link, datagram)
+
+    # --- peers ----------------------------------------------------------------------------------
+
+    def add_peer(self, spec: PeerSpec) -> None:
+        if spec.peer in self._specs:
+            raise UsageError(f"peer {spec.peer} exists")
+        self._worker.add_peer(spec.peer)
+        self._specs[spec.peer] = spec
+        self._claims.replace(spec.peer, (), spec.networks)
+        self._set_peer(spec)
+        if self._timer is None:
+            self._warn_later()
+
+    def update_peer(self, spec: PeerSpec) -> None:
+        before = self._spec(spec.peer)
+        self._specs[spec.peer] = spec
+        self._claims.replace(spec.peer, before.networks, spec.networks)
+        self._set_peer(spec)
+
+    def remove_peer(self, peer: PeerId) -> PeerCounters:
+        self._claims.replace(peer, self._spec(peer).networks, ())
+        del self._specs[peer]
+        counters = PeerCounters(*self._worker.remove_peer(peer))
+        self._forget(lambda one: one.peer == peer and one.about_peer)
+        return counters
+
+    def counters(self, peer: PeerId) -> PeerCounters:
+        self._spec(peer)
+        return PeerCounters(*self._worker.counters(peer))
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
+        self._spec(peer)
+        limits = usage_limits(key.cipher)
+        epoch = key.data_format is DataFormat.EPOCH
+        usage = limits.usage
+        if epoch and self._options.epoch_usage is not None:
+            usage = self._options.epoch_usage
+        try:
+            self._worker.install_key(
+                peer,
+                slot.value,
+                key.key_id,
+                key.cipher,
+                epoch,
+                NO_LIMIT if usage is None else usage,
+                limits.failures,
+                key.send_key.reveal(),
+                key.send_iv.reveal(),
+                key.receive_key.reveal(),
+                key.receive_iv.reveal(),
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def swap_keys(self, peer: PeerId) -> None:
+        self._spec(peer)
+        self._worker.swap_keys(peer)
+
+    def drop_key(self, peer: PeerId, slot: KeySlot) -> None:
+        self._spec(peer)
+        self._worker.drop_key(peer, slot.value)
+
+    def keys(self, peer: PeerId) -> dict[KeySlot, KeyId]:
+        self._spec(peer)
+        installed = zip(KeySlot, self._worker.keys(peer), strict=True)
+        return {slot: KeyId(number) for slot, number in installed if number >= 0}
+
+    def send_exit(self, peer: PeerId) -> None:
+        self._spec(peer)
+        self._worker.send_exit(peer)
+
+    def drops(self) -> Drops:
+        counts = dict(self._counts)
+        if not self._closed:
+            for reason, number in self._worker.drops().items():
+                count(counts, reason, number)
+            for (call, errno), number in self._worker.errors().items():
+                count(counts, f"{call} {error_name(OSError(errno, ''))}", number)
+        return Drops(counts)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._worker.fileno())
+        for link in [*self._links, *self._listeners]:
+            self.close_link(link)
+        self.close_device()
+        self._counts = self.drops().counts
+        self._closed = True
+        self._worker.close()
+        self._specs.clear()
+
+    # --- links, in detail -----------------------------------------------------------------------
+
+    def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
+        if not spec.options.rcvbuf:
+            # Only root may go beyond the host's limit; without, the kernel's own size serves.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        multihome = spec.options.multihome
+        kind = MultihomeUdpLink if multihome else UdpLink
+        self._links[link] = kind(link, sock, _received_elsewhere, self._counts, self._without)
+        self._worker.add_udp(link, sock.fileno(), int(sock.family), multihome)
+
+    def _open_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
+        self._links[link] = sock
+        self._streams[link] = remote
+        most = min(65_535, max(MIN_TCP_FRAME, self._mtu + FRAME_ROOM))
+        self._worker.add_stream(link, sock.fileno(), most)
+
+    def _accepted(self, listener: LinkId, sock: socket.socket, remote: Endpoint) -> None:
+        link = self._new_link_id()
+        self._open_stream(link, sock, remote)
+        self._report(LinkAccepted(listener, link, remote))
+
+    # --- peers, in detail -----------------------------------------------------------------------
+
+    def _spec(self, peer: PeerId) -> PeerSpec:
+        spec = self._specs.get(peer)
+        if spec is None:
+            raise UsageError(f"no peer {peer}")
+        return spec
+
+    def _set_peer(self, spec: PeerSpec) -> None:
+        self._worker.set_peer(
+            spec.peer,
+            spec.send_id,
+            spec.keepalive.interval,
+            spec.keepalive.timeout,
+            _FRAMINGS[spec.framing],
+            spec.float_allowed,
+            spec.inactive_after,
+            spec.inactive_bytes,
+        )
+        link = self._links.get(spec.path.link)
+        if link is None:
+            self._worker.unplace_peer(spec.peer)
+        elif isinstance(link, UdpLink):
+            family = int(link.sock.family)
+            local = to_local(spec.path.local, family) if isinstance(link, MultihomeUdpLink) else b""
+            remote = to_sockaddr(spec.path.remote, family)
+            self._worker.place_peer(spec.peer, spec.path.link, remote, local)
+        else:
+            self._worker.place_peer(spec.peer, spec.path.link, b"", b"")
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def _take_reports(self) -> None:
+        self._fetch()
+        waiting, self._waiting = self._waiting, []
+        while waiting and not self._closed:
+            one = waiting.pop(0)
+            # What a report makes the role do may end others that wait.
+            self._waiting = waiting
+            self._tell(one)
+            waiting = self._waiting
+
+    def _fetch(self) -> None:
+        raw = self._worker.reports()
+        self._waiting.extend(happened(one, self._streams) for one in raw)
+
+    def _forget(self, over: Callable[[Happened], bool]) -> None:
+        """What was told of something that is gone is for nobody."""
+        while True:
+            before = len(self._waiting)
+            self._fetch()
+            if len(self._waiting) == before:
+                break
+        self._waiting = [one for one in self._waiting if not over(one)]
+        if self._waiting and not self._closed:
+            self._loop.call_soon(self._take_reports)
+
+    def _tell(self, one: Happened) -> None:
+        if one.kind == NOTICE:
+            log.info(_NOTICES[one.other], one.link, error_name(OSError(one.value, "")))
+            return
+        if one.kind == LINK_CLOSED:
+            broken = self._links.pop(one.link, None)
+            if broken is None:
+                return
+            self._worker.remove_link(one.link)
+            self._streams.pop(one.link, None)
+            broken.close()
+        self._report(one.report())
+
+    def _warn_later(self) -> None:
+        self._timer = self._loop.call_later(REPLAY_WARNING_INTERVAL, self._warn_of_replays)
+
+    def _warn_of_replays(self) -> None:
+        self._warn_later()
+        replays = self.drops().counts.get("data replay", 0)
+        if replays > self._replays_warned and not self._options.mute_replay_warnings:
+            log.warning(
+                "%d data packets dropped as replays since the last warning; a link that reorders "
+                "or repeats packets causes them too (replay-window, mute-replay-warnings)",
+                replays - self._replays_warned,
+            )
+        self._replays_warned = replays
+
+
+def _received_elsewhere(link: Link, datagrams: Sequence[bytes], source: Source) -> None:
+    """The worker reads the sockets."""
+    raise UsageError(f"link {link.link} is not read here")

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Once a second for every peer: pings, silence, idleness, worn-out keys. */
+#ifndef OVPN6_FASTPATH_KEEPALIVE_H
+#define OVPN6_FASTPATH_KEEPALIVE_H
+
+#include "tx.h"
+#include "worker.h"
+
+/**
+ * fp_keepalive_tick() - look at every peer that has a key; the sending thread
+ * @now: milliseconds
+ */
+void fp_keepalive_tick(struct fp_worker *worker, struct fp_tx *tx, int64_t now);
+
+#endif

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Two formats, one structure: a classic key is one epoch that never ends.
+ *
+ *	classic	| opcode, key id | peer id (3) | packet id (4) | tag (16) | ciphertext |
+ *	epoch	| opcode, key id | peer id (3) | epoch (2) | counter (6) | ciphertext | tag (16) |
+ */
+
+#include "keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLASSIC_IV 8
+#define LAST_CLASSIC_ID 0xffffffffull
+#define WRAP_TRIGGER 0xff000000ull
+#define LAST_COUNTER ((1ull << 48) - 1)
+/* Octets of a payload, with room for what framing adds to the largest packet. */
+#define MOST_PAYLOAD 65552
+
+static uint64_t usage(uint64_t octets, uint64_t packets)
+{
+	return octets / 16 + 2 * packets;
+}
+
+static void put32(uint8_t *out, uint32_t value)
+{
+	value = __builtin_bswap32(value);
+	memcpy(out, &value, sizeof(value));
+}
+
+static void put64(uint8_t *out, uint64_t value)
+{
+	value = __builtin_bswap64(value);
+	memcpy(out, &value, sizeof(value));
+}
+
+static uint32_t get32(const uint8_t *in)
+{
+	uint32_t value;
+
+	memcpy(&value, in, sizeof(value));
+	return __builtin_bswap32(value);
+}
+
+static uint64_t get64(const uint8_t *in)
+{
+	uint64_t value;
+
+	memcpy(&value, in, sizeof(value));
+	return __builtin_bswap64(value);
+}
+
+static void add(_Atomic uint64_t *counter, uint64_t number)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number,
+			      memory_order_relaxed);
+}
+
+static uint64_t read(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static bool enter_epoch(struct fp_key *key, const struct fp_epoch_secret *secret)
+{
+	struct fp_send_key *send = &key->send;
+	uint8_t iv[FP_NONCE_SIZE];
+	void *state = fp_epoch_key(secret, key->aead, true, iv);
+
+	if (state == NULL)
+		return false;
+	if (send->state != NULL)
+		key->aead->wipe(send->state);
+	if (send->packet_id & LAST_COUNTER)
+		send->sealed_in = send->secret.epoch;
+	send->state = state;
+	send->secret = *secret;
+	memcpy(send->iv, iv, sizeof(iv));
+	send->earlier_octets = read(&send->octets);
+	send->packet_id = (uint64_t)secret->epoch << 48;
+	send->review_after = send->packet_id;
+	atomic_store_explicit(&send->epoch, secret->epoch, memory_order_relaxed);
+	return true;
+}
+
+/* Go on in an epoch, or as near to it as may be sent in; never back. */
+static bool reach_epoch(struct fp_key *key, uint32_t epoch)
+{
+	struct fp_epoch_secret secret = key->send.secret;
+	bool done = true;
+
+	if (epoch > FP_LAST_SEND_EPOCH)
+		epoch = FP_LAST_SEND_EPOCH;
+	while (done && secret.epoch < epoch)
+		done = fp_epoch_follow(&secret);
+	if (done && secret.epoch != key->send.secret.epoch)
+		done = enter_epoch(key, &secret);
+	fp_crypto_wipe(&secret, sizeof(secret));
+	return done;
+}
+
+/*
+ * The other end is in an epoch, or ought to be: go there, as far as it can open. It has no keys
+ * beyond those after the epoch that it heard us in, however far it went itself.
+ */
+static bool follow(struct fp_key *key, uint64_t wanted)
+{
+	struct fp_send_key *send = &key->send;
+	uint32_t epoch = (uint32_t)wanted, most = send->sealed_in;
+
+	send->answered = wanted;
+	if (send->packet_id & LAST_COUNTER)
+		most = send->secret.epoch;
+	most += FP_FUTURE_KEYS;
+	return reach_epoch(key, epoch < most ? epoch : most);
+}
+
+/* The receiving thread's wish; it is looked at before the next packet. */
+static void ask_to_follow(struct fp_key *key, uint32_t epoch)
+{
+	uint64_t before = read(&key->send.wanted);
+
+	atomic_store_explicit(&key->send.wanted, ((before >> 32) + 1) << 32 | epoch,
+			      memory_order_relaxed);
+}
+
+/* Whether one more packet may be sealed in this epoch, else go to the next. */
+static bool review_epoch(struct fp_key *key)
+{
+	struct fp_send_key *send = &key->send;
+	uint64_t counter = send->packet_id & LAST_COUNTER, limit = key->limits.usage;
+	uint64_t used = usage(read(&send->octets) - send->earlier_octets, counter), left;
+
+	if (counter >= LAST_COUNTER || (limit != FP_NO_LIMIT && used > limit)) {
+		if (send->secret.epoch >= FP_LAST_SEND_EPOCH ||
+		    !reach_epoch(key, send->secret.epoch + 1))
+			return false;
+		used = 0;
+	}
+	send->review_after = (uint64_t)send->secret.epoch << 48 | LAST_COUNTER;
+	if (limit != FP_NO_LIMIT) {
+		left = limit > used ? (limit - used) / usage(MOST_PAYLOAD, 1) : 0;
+		if (left < send->review_after - send->packet_id)
+			send->review_after = send->packet_id + 1 + left;
+	}
+	return true;
+}
+
+static bool seal_epoch(struct fp_key *key, const uint8_t *payload, size_t length,
+		       uint8_t *datagram)
+{
+	struct fp_send_key *send = &key->send;
+	uint64_t wanted = read(&send->wanted);
+	uint8_t nonce[FP_NONCE_SIZE];
+	uint8_t *sealed = datagram + FP_EPOCH_HEADER;
+
+	if (wanted != send->answered && !follow(key, wanted))
+		return false;
+	if (send->packet_id >= send->review_after && !review_epoch(key))
+		return false;
+	send->packet_id++;
+	memcpy(datagram, send->prefix, 4);
+	put64(datagram + 4, send->packet_id);
+	memcpy(nonce, send->iv, sizeof(nonce));
+	for (int i = 0; i < 8; i++)
+		nonce[i] ^= datagram[4 + i];
+	return key->aead->seal(send->state, nonce, datagram, FP_EPOCH_HEADER, payload, sealed,
+			       length, sealed + length);
+}
+
+static bool seal_classic(struct fp_key *key, const uint8_t *payload, size_t length,
+			 uint8_t *datagram)
+{
+	struct fp_send_key *send = &key->send;
+	uint8_t nonce[FP_NONCE_SIZE];
+
+	if (send->packet_id >= LAST_CLASSIC_ID)
+		return false;
+	send->packet_id++;
+	memcpy(datagram, send->prefix, 4);
+	put32(datagram + 4, (uint32_t)send->packet_id);
+	memcpy(nonce, datagram + 4, 4);
+	memcpy(nonce + 4, send->iv, CLASSIC_IV);
+	return key->aead->seal(send->state, nonce, datagram, FP_CLASSIC_HEADER, payload,
+			       datagram + FP_CLASSIC_HEADER + FP_TAG_SIZE, length,
+			       datagram + FP_CLASSIC_HEADER);
+}
+
+bool fp_seal(struct fp_key *key, const uint8_t *payload, size_t length, uint8_t *datagram)
+{
+	if (!(key->epoch ? seal_epoch : seal_classic)(key, payload, length, datagram))
+		return false;
+	add(&key->send.packets, 1);
+	add(&key->send.octets, length);
+	return true;
+}
+
+/* --- receiving ----------------------------------------------------------------------------- */
+
+static void free_opening(const struct fp_aead *aead, struct fp_opening *opening)
+{
+	if (opening == NULL)
+		return;
+	if (opening->state != NULL)
+		aead->wipe(opening->state);
+	fp_replay_free(&opening->replay);
+	fp_crypto_wipe(opening, sizeof(*opening));
+	free(opening);
+}
+
+static struct fp_opening *new_opening(const struct fp_key *key)
+{
+	struct fp_opening *opening = calloc(1, sizeof(*opening));
+
+	if (opening == NULL)
+		return NULL;
+	if (fp_replay_init(&opening->replay, key->receive.window,
+			   key->receive.window_milliseconds))
+		return opening;
+	free(opening);
+	return NULL;
+}
+
+static struct fp_opening *epoch_opening(const struct fp_key *key,
+					const struct fp_epoch_secret *secret)
+{
+	struct fp_opening *opening = new_opening(key);
+
+	if (opening == NULL)
+		return NULL;
+	opening->epoch = secret->epoch;
+	opening->state = fp_epoch_key(secret, key->aead, false, opening->iv);
+	if (opening->state != NULL)
+		return opening;
+	free_opening(key->aead, opening);
+	return NULL;
+}
+
+/* Fill the places of future keys that are empty; an epoch too few is no error. */
+static void derive_future(struct fp_key *key, uint32_t current)
+{
+	struct fp_receive_key *receive = &key->receive;
+
+	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++) {
+		struct fp_epoch_secret next = receive->secret;
+
+		if (receive->future[i] != NULL)
+			continue;
+		if (next.epoch != current + i || !fp_epoch_follow(&next))
+			return;
+		receive->future[i] = epoch_opening(key, &next);
+		if (receive->future[i] == NULL)
+			return;
+		receive->secret = next;
+		fp_crypto_wipe(&next, sizeof(next));
+	}
+}
+
+static struct fp_opening *find_epoch(const struct fp_receive_key *receive, uint32_t epoch)
+{
+	struct fp_opening *current =
+		atomic_load_explicit(&receive->current, memory_order_relaxed);
+	uint32_t ahead = epoch - current->epoch;
+
+	if (ahead == 0)
+		return current;
+	if (receive->past != NULL && receive->past->epoch == epoch)
+		return receive->past;
+	return ahead <= FP_FUTURE_KEYS ? receive->future[ahead - 1] : NULL;
+}
+
+/* An authentic packet came under a future key, which becomes the current one. */
+static void advance(struct fp_key *key, struct fp_opening *opening)
+{
+	struct fp_receive_key *receive = &key->receive;
+	struct fp_opening *current =
+		atomic_load_explicit(&receive->current, memory_order_relaxed);
+	unsigned int ahead = opening->epoch - current->epoch;
+
+	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++) {
+		if (i + 1 < ahead)
+			free_opening(key->aead, receive->future[i]);
+		receive->future[i] =
+			i + ahead < FP_FUTURE_KEYS ? receive->future[i + ahead] : NULL;
+	}
+	free_opening(key->aead, receive->past);
+	receive->past = current;
+	opening->began = true;
+	atomic_store_explicit(&receive->current, opening, memory_order_relaxed);
+	atomic_store_explicit(&receive->epoch, opening->epoch, memory_order_relaxed);
+	derive_future(key, opening->epoch);
+	ask_to_follow(key, opening->epoch);
+}
+
+static void failed(struct fp_key *key, struct fp_opening *opening)
+{
+	add(&opening->failures, 1);
+	if (read(&opening->failures) <= key->limits.failures)
+		return;
+	key->aead->wipe(opening->state);
+	opening->state = NULL;
+}
+
+static enum fp_opened accept_id(struct fp_key *key, struct fp_opening *opening, uint64_t id,
+				size_t length)
+{
+	if (!opening->began) {
+		if (id == 0)
+			return FP_OPEN_REPLAYED;
+		advance(key, opening);
+	}
+	if (!fp_replay_accept(&opening->replay, id))
+		return FP_OPEN_REPLAYED;
+	add(&key->receive.packets, 1);
+	add(&opening->octets, length);
+	return FP_OPENED;
+}
+
+static enum fp_opened open_epoch(struct fp_key *key, uint8_t *datagram, size_t length,
+				 uint8_t **payload, size_t *payload_length)
+{
+	uint64_t id = get64(datagram + 4);
+	struct fp_opening *opening = find_epoch(&key->receive, (uint32_t)(id >> 48));
+	uint8_t nonce[FP_NONCE_SIZE];
+	uint8_t *sealed = datagram + FP_EPOCH_HEADER;
+
+	if (opening == NULL)
+		return FP_OPEN_UNKNOWN_EPOCH;
+	if (opening->state == NULL)
+		return FP_OPEN_FORGED;
+	memcpy(nonce, opening->iv, sizeof(nonce));
+	for (int i = 0; i < 8; i++)
+		nonce[i] ^= datagram[4 + i];
+	length -= FP_EPOCH_HEADER + FP_TAG_SIZE;
+	if (!key->aead->open(opening->state, nonce, datagram, FP_EPOCH_HEADER, sealed, sealed,
+			     length, sealed + length)) {
+		failed(key, opening);
+		return FP_OPEN_FORGED;
+	}
+	*payload = sealed;
+	*payload_length = length;
+	return accept_id(key, opening, id & LAST_COUNTER, length);
+}
+
+static enum fp_opened open_classic(struct fp_key *key, uint8_t *datagram, size_t length,
+				   uint8_t **payload, size_t *payload_length)
+{
+	struct fp_opening *opening =
+		atomic_load_explicit(&key->receive.current, memory_order_relaxed);
+	uint8_t *tag = datagram + FP_CLASSIC_HEADER, *sealed = tag + FP_TAG_SIZE;
+	uint8_t nonce[FP_NONCE_SIZE];
+
+	if (opening->state == NULL)
+		return FP_OPEN_FORGED;
+	memcpy(nonce, datagram + 4, 4);
+	memcpy(nonce + 4, opening->iv, CLASSIC_IV);
+	length -= FP_CLASSIC_HEADER + FP_TAG_SIZE;
+	if (!key->aead->open(opening->state, nonce, datagram, FP_CLASSIC_HEADER, sealed, sealed,
+			     length, tag)) {
+		failed(key, opening);
+		return FP_OPEN_FORGED;
+	}
+	*payload = sealed;
+	*payload_length = length;
+	return accept_id(key, opening, get32(datagram + 4), length);
+}
+
+enum fp_opened fp_open(struct fp_key *key, uint8_t *datagram, size_t length, uint8_t **payload,
+		       size_t *payload_length)
+{
+	if (length <= key->overhead)
+		return FP_OPEN_SHORT;
+	return (key->epoch ? open_epoch : open_classic)(key, datagram, length, payload,
+							payload_length);
+}
+
+bool fp_is_newest(const struct fp_key *key, const uint8_t *datagram)
+{
+	const struct fp_opening *current =
+		atomic_load_explicit(&key->receive.current, memory_order_relaxed);
+	uint64_t highest = read(&current->replay.highest);
+
+	if (!key->epoch)
+		return get32(datagram + 4) == highest;
+	return get64(datagram + 4) == ((uint64_t)current->epoch << 48 | highest);
+}
+
+void fp_key_tick_receive(struct fp_key *key, int64_t now)
+{
+	struct fp_receive_key *receive = &key->receive;
+	struct fp_opening *current =
+		atomic_load_explicit(&receive->current, memory_order_relaxed);
+	uint64_t used = usage(read(&current->octets), read(&current->replay.highest));
+	uint64_t limit = key->limits.usage;
+	bool worn_out = read(&current->failures) > key->limits.failures / 2;
+
+	fp_replay_tick(&current->replay, now);
+	if (receive->past != NULL)
+		fp_replay_tick(&receive->past->replay, now);
+	if (!key->epoch) {
+		worn_out |= limit != FP_NO_LIMIT && used > limit / 8 * 7;
+		atomic_store_explicit(&receive->worn_out, worn_out, memory_order_relaxed);
+		return;
+	}
+	worn_out |= limit != FP_NO_LIMIT && used > limit;
+	/* The other end follows when it hears us in the next epoch. */
+	worn_out &= current->epoch ==
+		    atomic_load_explicit(&key->send.epoch, memory_order_relaxed);
+	ask_to_follow(key, current->epoch + worn_out);
+}
+
+bool fp_key_worn_out(const struct fp_key *key)
+{
+	const struct fp_send_key *send = &key->send;
+	uint64_t limit = key->limits.usage;
+
+	if (key->epoch)
+		return send->secret.epoch >= FP_RENEGOTIATE_EPOCH;
+	if (send->packet_id >= WRAP_TRIGGER)
+		return true;
+	if (limit != FP_NO_LIMIT && usage(read(&send->octets), send->packet_id) > limit / 8 * 7)
+		return true;
+	return atomic_load_explicit(&key->receive.worn_out, memory_order_relaxed);
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static bool set_up_classic(struct fp_key *key, const struct fp_key_order *order)
+{
+	struct fp_opening *opening = new_opening(key);
+
+	if (opening == NULL)
+		return false;
+	atomic_store(&key->receive.current, opening);
+	opening->began = true;
+	memcpy(key->send.iv, order->send_iv, CLASSIC_IV);
+	memcpy(opening->iv, order->receive_iv, CLASSIC_IV);
+	key->send.state = key->aead->setup(key->aead, order->send_key, true);
+	opening->state = key->aead->setup(key->aead, order->receive_key, false);
+	return key->send.state != NULL && opening->state != NULL;
+}
+
+static bool set_up_epoch(struct fp_key *key, const struct fp_key_order *order)
+{
+	struct fp_epoch_secret first = { .epoch = FP_FIRST_EPOCH };
+	struct fp_opening *opening;
+	bool done;
+
+	memcpy(first.secret, order->send_key, FP_SECRET_SIZE);
+	key->send.sealed_in = FP_FIRST_EPOCH;
+	done = enter_epoch(key, &first);
+	memcpy(first.secret, order->receive_key, FP_SECRET_SIZE);
+	opening = epoch_opening(key, &first);
+	key->receive.secret = first;
+	fp_crypto_wipe(&first, sizeof(first));
+	if (opening == NULL)
+		return false;
+	opening->began = true;
+	atomic_store(&key->receive.current, opening);
+	atomic_store(&key->receive.epoch, opening->epoch);
+	derive_future(key, opening->epoch);
+	return done;
+}
+
+struct fp_key *fp_key_new(const struct fp_key_order *order)
+{
+	struct fp_key *key = calloc(1, sizeof(*key));
+
+	if (key == NULL)
+		return NULL;
+	key->aead = order->aead;
+	key->limits = order->limits;
+	key->epoch = order->epoch;
+	key->key_id = order->key_id;
+	key->overhead = (order->epoch ? FP_EPOCH_HEADER : FP_CLASSIC_HEADER) + FP_TAG_SIZE;
+	put32(key->send.prefix, (uint32_t)(FP_DATA_V2 << 3 | order->key_id) << 24 | order->send_id);
+	key->receive.window = order->window;
+	key->receive.window_milliseconds = order->window_milliseconds;
+	if ((order->epoch ? set_up_epoch : set_up_classic)(key, order))
+		return key;
+	fp_key_free(key);
+	return NULL;
+}
+
+void fp_key_free(struct fp_key *key)
+{
+	if (key == NULL)
+		return;
+	if (key->send.state != NULL)
+		key->aead->wipe(key->send.state);
+	free_opening(key->aead, atomic_load(&key->receive.current));
+	free_opening(key->aead, key->receive.past);
+	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++)
+		free_opening(key->aead, key->receive.future[i]);
+	fp_crypto_wipe(key, sizeof(*key));
+	free(key);
+}

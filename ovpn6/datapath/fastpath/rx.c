@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A socket is read until it is empty or the arena is full; what opened is merged across reads and
+ * written at the end. Datagrams are opened where they lie, so nothing is copied on the way.
+ */
+
+#include "rx.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "coalesce.h"
+#include "opened.h"
+#include "stream.h"
+#include "udp.h"
+
+#define ARENA (1u << 20)
+#define EVENTS 32
+/* Reads of one socket before others get their turn, for small datagrams. */
+#define BUDGET_READS 256
+#define BUDGET_ERRORS 16
+#define STREAM_READ 65536
+
+struct fp_rx {
+	struct fp_worker *worker;
+	const struct fp_tunnel *tunnel;
+	uint8_t *arena;
+	size_t used;
+	struct ovpn6_merger merger;
+	struct fp_counts counts;
+};
+
+struct fp_rx *fp_rx_new(struct fp_worker *worker)
+{
+	struct fp_rx *rx = calloc(1, sizeof(*rx));
+
+	if (rx == NULL)
+		return NULL;
+	rx->worker = worker;
+	rx->arena = malloc(ARENA);
+	if (rx->arena != NULL)
+		return rx;
+	free(rx);
+	return NULL;
+}
+
+void fp_rx_free(struct fp_rx *rx)
+{
+	free(rx->arena);
+	free(rx);
+}
+
+struct fp_counts *fp_rx_counts(struct fp_rx *rx)
+{
+	return &rx->counts;
+}
+
+/* --- into the tunnel ----------------------------------------------------------------------- */
+
+static void write_failed(struct fp_rx *rx, int error, unsigned int packets)
+{
+	fp_error(&rx->counts, FP_CALL_TUNNEL_WRITE, error, packets);
+	if (fp_is_gone(error))
+		fp_worker_tunnel_lost(rx->worker, error);
+}
+
+static void write_merged(void *context, const struct iovec *parts, int count, unsigned int packets)
+{
+	struct fp_rx *rx = context;
+
+	if (writev(rx->tunnel->descriptor, parts, count) < 0)
+		write_failed(rx, errno, packets);
+}
+
+static void deliver(struct fp_rx *rx, const struct fp_inner *inner)
+{
+	if (rx->tunnel->descriptor < 0)
+		fp_drop(&rx->counts, FP_DROP_TUNNEL_CLOSED);
+	else if (rx->tunnel->vnet)
+		ovpn6_merge_feed(&rx->merger, inner->packet, inner->length);
+	else if (write(rx->tunnel->descriptor, inner->packet, inner->length) < 0)
+		write_failed(rx, errno, 1);
+}
+
+static void flush(struct fp_rx *rx)
+{
+	ovpn6_merge_flush(&rx->merger);
+	rx->used = 0;
+}
+
+/* --- out of the sockets -------------------------------------------------------------------- */
+
+static void handle(struct fp_rx *rx, struct fp_link *link, const struct fp_arrival *arrival,
+		   uint8_t *datagram, size_t length)
+{
+	struct fp_inner inner;
+
+	if (fp_datagram(rx->worker, &rx->counts, link, arrival, datagram, length, &inner))
+		deliver(rx, &inner);
+}
+
+static void split(struct fp_rx *rx, struct fp_link *link, const struct fp_arrival *arrival,
+		  uint8_t *octets)
+{
+	size_t at = 0;
+
+	do {
+		size_t left = arrival->length - at;
+		size_t length = left < arrival->size ? left : arrival->size;
+
+		handle(rx, link, arrival, octets + at, length);
+		at += length;
+	} while (at < arrival->length);
+}
+
+static void receive_udp(struct fp_rx *rx, struct fp_link *link)
+{
+	int errors = 0;
+
+	for (int reads = 0; reads < BUDGET_READS && errors < BUDGET_ERRORS; reads++) {
+		struct fp_arrival arrival;
+		uint8_t *room = rx->arena + rx->used;
+		int error;
+
+		if (rx->used + FP_UDP_MOST > ARENA)
+			break;
+		error = fp_udp_receive(link, room, &arrival);
+		if (error == EAGAIN)
+			break;
+		if (error != 0) {
+			/* An ICMP error about an earlier datagram; the call after it works. */
+			fp_error(&rx->counts, FP_CALL_RECEIVE, error, 1);
+			errors++;
+			continue;
+		}
+		rx->used += arrival.length;
+		split(rx, link, &arrival, room);
+	}
+	flush(rx);
+}
+
+static void receive_stream(struct fp_rx *rx, struct fp_link *link)
+{
+	struct fp_arrival arrival = { .from.link = link->id };
+	uint8_t *room = rx->arena;
+	size_t length, at = 0;
+	int error = fp_stream_receive(link, room, STREAM_READ + link->frame_most, &length);
+
+	if (error == EAGAIN || error == EINTR)
+		return;
+	if (error != 0) {
+		fp_stream_end(link, error < 0 ? FP_ENDED_BY_REMOTE : FP_ENDED_RECEIVE, error);
+		return;
+	}
+	while (length - at >= FP_FRAME_HEADER) {
+		size_t size = (size_t)room[at] << 8 | room[at + 1];
+
+		if (size == 0 || size > link->frame_most) {
+			fp_drop(&rx->counts, FP_DROP_TCP_LENGTH);
+			fp_stream_end(link, FP_ENDED_LENGTH, (int)size);
+			flush(rx);
+			return;
+		}
+		if (length - at - FP_FRAME_HEADER < size)
+			break;
+		handle(rx, link, &arrival, room + at + FP_FRAME_HEADER, size);
+		at += FP_FRAME_HEADER + size;
+	}
+	flush(rx);
+	if (length > at && !fp_stream_keep(link, room + at, length - at))
+		fp_stream_end(link, FP_ENDED_RECEIVE, ENOMEM);
+}
+
+static void serve(struct fp_rx *rx, const struct epoll_event *event)
+{
+	uint32_t id = event->data.u32;
+	struct fp_link *link;
+	uint64_t woken;
+
+	if (id == FP_NO_LINK) {
+		(void)!read(rx->worker->wake_rx, &woken, sizeof(woken));
+		return;
+	}
+	link = fp_map_find(&rx->worker->links, &id);
+	if (link == NULL)
+		return;
+	if (!link->stream) {
+		receive_udp(rx, link);
+		return;
+	}
+	if (event->events & EPOLLOUT)
+		fp_stream_writable(link, &rx->counts);
+	if (event->events & ~(uint32_t)EPOLLOUT)
+		receive_stream(rx, link);
+}
+
+/* --- the thread ---------------------------------------------------------------------------- */
+
+static void tick(struct fp_worker *worker, int64_t now)
+{
+	struct fp_peer *peer;
+	size_t position = 0;
+
+	while ((peer = fp_map_next(&worker->peers.by_id, &position)) != NULL) {
+		peer->moves = 0;
+		for (unsigned int id = 0; id < FP_KEY_IDS; id++) {
+			struct fp_key *key = atomic_load(&peer->receive[id]);
+
+			if (key != NULL)
+				fp_key_tick_receive(key, now);
+		}
+	}
+}
+
+/* After each quiescent state: the one before may be freed. Nothing waits to be written then. */
+static void look_at_tunnel(struct fp_rx *rx)
+{
+	const struct fp_tunnel *tunnel = atomic_load(&rx->worker->tunnel);
+
+	rx->tunnel = tunnel;
+	if (rx->merger.write == NULL || rx->merger.udp != tunnel->udp)
+		ovpn6_merge_init(&rx->merger, write_merged, rx, tunnel->udp);
+}
+
+void *fp_rx_run(void *argument)
+{
+	struct fp_rx *rx = argument;
+	struct fp_worker *worker = rx->worker;
+	int64_t due = fp_now() + FP_TICK_MILLISECONDS;
+
+	prctl(PR_SET_NAME, "ovpn6 rx");
+	while (!atomic_load(&worker->stop)) {
+		struct epoll_event events[EVENTS];
+		int64_t now = fp_now();
+		int count = epoll_wait(worker->epoll, events, EVENTS,
+				       due > now ? (int)(due - now) : 0);
+
+		fp_grace_online(&worker->peers.grace, FP_READER_RX);
+		for (int i = 0; i < count; i++) {
+			look_at_tunnel(rx);
+			serve(rx, &events[i]);
+			fp_grace_quiescent(&worker->peers.grace, FP_READER_RX);
+		}
+		now = fp_now();
+		if (now >= due) {
+			due = now + FP_TICK_MILLISECONDS;
+			tick(worker, now);
+		}
+		fp_grace_offline(&worker->peers.grace, FP_READER_RX);
+	}
+	return NULL;
+}

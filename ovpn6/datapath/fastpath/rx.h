@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The receiving thread: socket -> peer -> open -> source check -> merge -> tunnel device. */
+#ifndef OVPN6_FASTPATH_RX_H
+#define OVPN6_FASTPATH_RX_H
+
+#include "worker.h"
+
+/**
+ * fp_rx_new() - its buffers
+ *
+ * Return: NULL without memory.
+ */
+struct fp_rx *fp_rx_new(struct fp_worker *worker);
+
+/**
+ * fp_rx_free() - when its thread has ended
+ */
+void fp_rx_free(struct fp_rx *rx);
+
+/**
+ * fp_rx_run() - the thread
+ * @rx: a struct fp_rx
+ */
+void *fp_rx_run(void *rx);
+
+/**
+ * fp_rx_counts() - its drops
+ */
+struct fp_counts *fp_rx_counts(struct fp_rx *rx);
+
+#endif

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One system call for many datagrams each way, and what to do where the kernel cannot. */
+
+#include "udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* How long a full socket is waited for, in all; then datagrams are dropped as on any full link. */
+#define FULL_WAITS 20
+#define FULL_MILLISECONDS 1
+
+union ancillary {
+	struct cmsghdr align;
+	uint8_t octets[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+};
+
+static struct cmsghdr *add_ancillary(struct msghdr *message, int level, int type, size_t size)
+{
+	struct cmsghdr *header =
+		(struct cmsghdr *)((uint8_t *)message->msg_control + message->msg_controllen);
+
+	header->cmsg_level = level;
+	header->cmsg_type = type;
+	header->cmsg_len = CMSG_LEN(size);
+	message->msg_controllen += CMSG_SPACE(size);
+	return header;
+}
+
+/* The datagrams leave from the address that the peer knows. */
+static void add_source(struct msghdr *message, const struct fp_link *link,
+		       const struct fp_path *path)
+{
+	struct cmsghdr *header;
+
+	if (path->local_size == 0)
+		return;
+	if (link->family == AF_INET) {
+		struct in_pktinfo info = { 0 };
+
+		memcpy(&info.ipi_spec_dst, path->local, sizeof(info.ipi_spec_dst));
+		header = add_ancillary(message, IPPROTO_IP, IP_PKTINFO, sizeof(info));
+		memcpy(CMSG_DATA(header), &info, sizeof(info));
+	} else {
+		struct in6_pktinfo info = { 0 };
+		struct sockaddr_in6 remote;
+
+		memcpy(&remote, path->key.address, sizeof(remote));
+		info.ipi6_ifindex = remote.sin6_scope_id;
+		memcpy(&info.ipi6_addr, path->local, sizeof(info.ipi6_addr));
+		header = add_ancillary(message, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(info));
+		memcpy(CMSG_DATA(header), &info, sizeof(info));
+	}
+}
+
+static int send_waiting(const struct fp_link *link, const struct msghdr *message)
+{
+	for (int waited = 0;; waited++) {
+		struct pollfd full = { .fd = link->descriptor, .events = POLLOUT };
+
+		if (sendmsg(link->descriptor, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN || waited == FULL_WAITS)
+			return errno;
+		poll(&full, 1, FULL_MILLISECONDS);
+	}
+}
+
+/*
+ * A train is refused where a single datagram need not be: larger than the path's MTU (the kernel
+ * may fragment it), or out of a device that cannot finish checksums (EIO), or by a kernel that
+ * does not know trains (EINVAL).
+ */
+static void give_up_trains(struct fp_link *link, int error)
+{
+	struct fp_report report = {
+		.kind = FP_REPORT_NOTICE,
+		.link = link->id,
+		.other = FP_NOTICE_NO_SEGMENT,
+		.value = error,
+	};
+
+	if (error != EIO && error != EINVAL)
+		return;
+	if (atomic_exchange_explicit(&link->segment, false, memory_order_relaxed))
+		fp_queue_push(link->queue, &report, NULL, 0);
+}
+
+static void send_singly(struct fp_link *link, struct msghdr *message, const struct fp_train *train,
+			struct fp_counts *counts)
+{
+	for (size_t at = 0; at < train->length; at += train->size) {
+		size_t left = train->length - at;
+		int error;
+
+		message->msg_iov->iov_base = (void *)(train->octets + at);
+		message->msg_iov->iov_len = left < train->size ? left : train->size;
+		error = send_waiting(link, message);
+		if (error != 0)
+			fp_error(counts, FP_CALL_SEND, error, 1);
+	}
+}
+
+void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct fp_train *train,
+		 struct fp_counts *counts)
+{
+	union ancillary ancillary = { 0 };
+	struct iovec whole = { (void *)train->octets, train->length };
+	struct msghdr message = {
+		.msg_name = (void *)path->key.address,
+		.msg_namelen = (socklen_t)fp_address_size(link),
+		.msg_iov = &whole,
+		.msg_iovlen = 1,
+		.msg_control = &ancillary,
+	};
+	uint16_t size = (uint16_t)train->size;
+	size_t before;
+	int error;
+
+	add_source(&message, link, path);
+	before = message.msg_controllen;
+	if (train->count > 1 && !atomic_load_explicit(&link->segment, memory_order_relaxed)) {
+		send_singly(link, &message, train, counts);
+		return;
+	}
+	if (train->count > 1)
+		memcpy(CMSG_DATA(add_ancillary(&message, SOL_UDP, UDP_SEGMENT, sizeof(size))),
+		       &size, sizeof(size));
+	error = send_waiting(link, &message);
+	if (error == 0)
+		return;
+	if (train->count == 1 || error == EAGAIN || error == ENOBUFS) {
+		fp_error(counts, FP_CALL_SEND, error, train->count);
+		return;
+	}
+	give_up_trains(link, error);
+	message.msg_controllen = before;
+	send_singly(link, &message, train, counts);
+}
+
+static void read_ancillary(struct msghdr *message, struct fp_arrival *arrival)
+{
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
+	     header = CMSG_NXTHDR(message, header)) {
+		const uint8_t *data = CMSG_DATA(header);
+
+		if (header->cmsg_level == SOL_UDP && header->cmsg_type == UDP_GRO &&
+		    header->cmsg_len >= CMSG_LEN(sizeof(int))) {
+			int size;
+
+			memcpy(&size, data, sizeof(size));
+			if (size > 0 && (size_t)size < arrival->length)
+				arrival->size = (size_t)size;
+		} else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO &&
+			   header->cmsg_len >= CMSG_LEN(sizeof(struct in6_pktinfo))) {
+			memcpy(arrival->local, data + offsetof(struct in6_pktinfo, ipi6_addr), 16);
+			arrival->local_size = 16;
+		} else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO &&
+			   header->cmsg_len >= CMSG_LEN(sizeof(struct in_pktinfo)) &&
+			   arrival->local_size == 0) {
+			memcpy(arrival->local, data + offsetof(struct in_pktinfo, ipi_addr), 4);
+			arrival->local_size = 4;
+		}
+	}
+}
+
+int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t octets[256];
+	} ancillary;
+	struct iovec whole = { room, FP_UDP_MOST };
+	struct msghdr message = {
+		.msg_name = arrival->from.address,
+		.msg_namelen = sizeof(arrival->from.address),
+		.msg_iov = &whole,
+		.msg_iovlen = 1,
+		.msg_control = &ancillary,
+		.msg_controllen = sizeof(ancillary),
+	};
+	ssize_t length;
+
+	memset(&arrival->from, 0, sizeof(arrival->from));
+	arrival->from.link = link->id;
+	length = recvmsg(link->descriptor, &message, MSG_DONTWAIT);
+	if (length < 0)
+		return errno;
+	if (link->family == AF_INET6)
+		memset(arrival->from.address + offsetof(struct sockaddr_in6, sin6_flowinfo), 0,
+		       sizeof(uint32_t));
+	else
+		memset(arrival->from.address + sizeof(struct sockaddr_in), 0,
+		       FP_ADDRESS_SIZE - sizeof(struct sockaddr_in));
+	arrival->length = (size_t)length;
+	arrival->size = arrival->length;
+	arrival->local_size = 0;
+	read_ancillary(&message, arrival);
+	if (!link->multihome)
+		arrival->local_size = 0;
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* UDP sockets: trains out (UDP_SEGMENT), merged datagrams in (UDP_GRO). */
+#ifndef OVPN6_FASTPATH_UDP_H
+#define OVPN6_FASTPATH_UDP_H
+
+#include "link.h"
+
+#define FP_UDP_MOST 65535
+
+/**
+ * struct fp_arrival - what one call received
+ * @length: octets, at most FP_UDP_MOST
+ * @size: of each datagram in them but the last
+ * @from: the path key of the sender
+ * @local: our own address, of @local_size octets, on a multihomed link
+ */
+struct fp_arrival {
+	size_t length;
+	size_t size;
+	struct fp_path_key from;
+	uint8_t local[16];
+	uint32_t local_size;
+};
+
+/**
+ * fp_udp_send() - as fp_link_send()
+ */
+void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct fp_train *train,
+		 struct fp_counts *counts);
+
+/**
+ * fp_udp_receive() - take one datagram, or several that the kernel merged
+ * @room: FP_UDP_MOST octets
+ *
+ * Return: 0 or an errno.
+ */
+int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival);
+
+#endif

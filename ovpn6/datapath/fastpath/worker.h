@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker: a thread that seals and sends what comes out of the tunnel device, one that opens
+ * and writes into it what comes out of the sockets, and what Python may ask of them.
+ *
+ * Functions here are called by one thread of control at a time, which is none of the two.
+ */
+#ifndef OVPN6_FASTPATH_WORKER_H
+#define OVPN6_FASTPATH_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counts.h"
+#include "link.h"
+#include "map.h"
+#include "peers.h"
+#include "queue.h"
+
+/* The two readers of the grace periods. */
+#define FP_READER_TX 0
+#define FP_READER_RX 1
+
+#define FP_TICK_MILLISECONDS 1000
+/* Link ids are below: this one stands for the wake-up of the receiving thread. */
+#define FP_NO_LINK UINT32_MAX
+
+struct fp_rx;
+struct fp_tx;
+
+enum fp_request_kind {
+	FP_REQUEST_NONE,
+	FP_REQUEST_EXIT,
+	FP_REQUEST_TUNNEL,
+};
+
+/**
+ * struct fp_tunnel - the tunnel device
+ * @descriptor: non-blocking; -1 is none
+ * @vnet: each read and write begins with a struct ovpn6_vnet
+ * @udp: it takes UDP super-packets
+ */
+struct fp_tunnel {
+	int descriptor;
+	bool vnet;
+	bool udp;
+};
+
+/**
+ * struct fp_worker - everything
+ * @tunnel: the receiving thread's view; replaced as a whole
+ * @tunnel_lost: the loss of the device was told
+ * @links: by id
+ * @epoll: of the receiving thread, which @wake_rx wakes; likewise @wake_tx
+ * @window: size of replay windows, and their time bound
+ * @request: what the sending thread is asked to do; under @request_lock
+ * @control_counts: of the caller's own sends
+ */
+struct fp_worker {
+	struct fp_peers peers;
+	struct fp_queue queue;
+	struct fp_map links;
+	_Atomic(struct fp_tunnel *) tunnel;
+	_Atomic bool tunnel_lost;
+	int epoll;
+	int wake_rx;
+	int wake_tx;
+	uint32_t window;
+	uint32_t window_milliseconds;
+	_Atomic bool stop;
+	pthread_mutex_t request_lock;
+	pthread_cond_t request_done;
+	enum fp_request_kind request;
+	uint32_t request_peer;
+	const struct fp_tunnel *request_tunnel;
+	pthread_t threads[2];
+	unsigned int started;
+	struct fp_tx *tx;
+	struct fp_rx *rx;
+	struct fp_counts control_counts;
+};
+
+/**
+ * fp_worker_new() - start the threads
+ * @error: set to an errno
+ *
+ * Return: NULL when that failed.
+ */
+struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, int *error);
+
+/**
+ * fp_worker_free() - stop the threads, forget all peers and links; descriptors stay open
+ */
+void fp_worker_free(struct fp_worker *worker);
+
+/**
+ * fp_worker_set_tunnel() - use another device from now on; the old one is not touched any more
+ *
+ * Return: 0 or an errno.
+ */
+int fp_worker_set_tunnel(struct fp_worker *worker, const struct fp_tunnel *tunnel);
+
+/**
+ * fp_worker_add_link() - begin to receive
+ *
+ * Return: 0, or an errno with the link still the caller's.
+ */
+int fp_worker_add_link(struct fp_worker *worker, struct fp_link *link);
+
+/**
+ * fp_worker_remove_link() - its peers stay, without a path; its descriptor is not used any more
+ */
+void fp_worker_remove_link(struct fp_worker *worker, struct fp_link *link);
+
+/**
+ * fp_worker_remove_peer() - forget it
+ * @last: told its last counters before it goes
+ */
+void fp_worker_remove_peer(struct fp_worker *worker, struct fp_peer *peer,
+			   void (*last)(const struct fp_peer *peer, void *context), void *context);
+
+/**
+ * fp_worker_install() - put a key into a slot, NULL to empty it, and free what was there
+ */
+void fp_worker_install(struct fp_worker *worker, struct fp_peer *peer, unsigned int slot,
+		       struct fp_key *key);
+
+/**
+ * fp_worker_send_exit() - OpenVPN's OCC exit, sent when this returns
+ */
+void fp_worker_send_exit(struct fp_worker *worker, uint32_t peer);
+
+/**
+ * fp_worker_tunnel_lost() - tell it once; the threads'
+ */
+void fp_worker_tunnel_lost(struct fp_worker *worker, int error);
+
+/**
+ * fp_worker_counts() - those of one of the three writers, 0 to 2
+ */
+const struct fp_counts *fp_worker_counts(const struct fp_worker *worker, unsigned int writer);
+
+/**
+ * fp_now() - milliseconds on the monotonic clock
+ */
+int64_t fp_now(void);
+
+/**
+ * fp_is_gone() - what reading or writing says when the device was deleted underneath us
+ */
+bool fp_is_gone(int error);
+
+#endif
