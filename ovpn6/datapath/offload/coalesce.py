@@ -8,6 +8,7 @@ between TCP and UDP flows is not; all other packets keep their place.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 
 from ovpn6.datapath.offload.checksum import ipv4_checksum, ones_sum, pseudo_sum
@@ -30,6 +31,11 @@ TCP_HEADER, UDP_HEADER = 20, 8
 TCP_CSUM, UDP_CSUM = 16, 6
 ACK, ACK_PSH = 0x10, 0x18
 PSH = 0x08
+
+_IPV6_TCP = struct.Struct(">4sH38sI8s2x2s")
+_IPV4_TCP = struct.Struct(">2sHH4s2x12sI8s2x2s")
+"""Version and classes, length, (id, flags, hops,) protocol and addresses with ports, sequence
+number, acknowledgement to window, urgent pointer."""
 
 Write = Callable[[Sequence[bytes], int], None]
 """Takes a vnet header and the parts of one packet, and how many fed packets are in it."""
@@ -131,9 +137,9 @@ class _Flow:
         "_marks",
         "_next_id",
         "_next_sequence",
+        "_options",
         "_payloads",
         "_pushed",
-        "_rest",
         "_size",
         "_start",
         "_udp",
@@ -165,42 +171,43 @@ class _Flow:
         self._udp = headers == transport + UDP_HEADER
         self._next_sequence = 0
         self._marks: tuple[bytes, ...] = ()
-        self._rest = b""
+        self._options = b""
         if not self._udp:
             sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
             self._next_sequence = sequence + self._size & 0xFFFFFFFF
             mark = packet[transport + 8 : transport + 16]
             self._marks = mark, mark[:5] + bytes((ACK_PSH,)) + mark[6:]
-            self._rest = packet[transport + 18 : headers]
+            self._options = packet[transport + TCP_HEADER : headers]
 
     def continued_by(self, packet: bytes) -> bool:
         """Whether a packet is the next of this flow and may be appended, its checksums apart.
 
         The flow's packets are mergeable, so one with the same headers is.
         """
-        headers = self.headers
-        size = len(packet) - headers
+        size = len(packet) - self.headers
         if not 0 < size <= self._size or self._length + size > MOST_OCTETS:
             return False
-        transport = self.transport
-        if transport == IPV6_HEADER:
-            if (
-                packet[6:44] != self._addresses
-                or packet[:4] != self._start
-                or packet[4] << 8 | packet[5] != len(packet) - IPV6_HEADER
-            ):
-                return False
-        elif not self._same_ipv4(packet):
-            return False
         if self._udp:
-            return (
-                packet[transport + 4] << 8 | packet[transport + 5] == len(packet) - transport
-                and packet[transport + 6 : headers] != b"\0\0"
+            return self._continued_by_udp(packet)
+        if self.transport == IPV6_HEADER:
+            start, length, addresses, sequence, mark, urgent = _IPV6_TCP.unpack_from(packet)
+            length += IPV6_HEADER
+        else:
+            start, length, identity, hops, ports, sequence, mark, urgent = _IPV4_TCP.unpack_from(
+                packet
             )
+            addresses = hops + ports
+            # DF: the id means nothing.
+            if identity != self._next_id & 0xFFFF and packet[6] != 0x40:
+                return False
         return (
-            int.from_bytes(packet[transport + 4 : transport + 8], "big") == self._next_sequence
-            and packet[transport + 8 : transport + 16] in self._marks
-            and packet[transport + 18 : headers] == self._rest
+            addresses == self._addresses
+            and sequence == self._next_sequence
+            and mark in self._marks
+            and start == self._start
+            and length == len(packet)
+            and urgent == b"\0\0"
+            and packet[self.transport + TCP_HEADER : self.headers] == self._options
         )
 
     def verify(self) -> bool:
@@ -225,14 +232,25 @@ class _Flow:
         self._pushed = not self._udp and packet[self.transport + 13] == ACK_PSH
         return self._pushed or size < self._size or self.count == MOST_SEGMENTS
 
-    def _same_ipv4(self, packet: bytes) -> bool:
+    def _continued_by_udp(self, packet: bytes) -> bool:
+        transport = self.transport
+        if transport == IPV6_HEADER:
+            if (
+                packet[6:44] != self._addresses
+                or packet[:4] != self._start
+                or packet[4] << 8 | packet[5] != len(packet) - IPV6_HEADER
+            ):
+                return False
+        elif (
+            packet[6:10] + packet[12:24] != self._addresses
+            or packet[:2] != self._start
+            or packet[2] << 8 | packet[3] != len(packet)
+            or (packet[6] != 0x40 and packet[4] << 8 | packet[5] != self._next_id & 0xFFFF)
+        ):
+            return False
         return (
-            packet[12:24] == self._addresses[4:]
-            and packet[6:10] == self._addresses[:4]
-            and packet[:2] == self._start
-            and packet[2] << 8 | packet[3] == len(packet)
-            # DF: the id means nothing.
-            and (packet[6] == 0x40 or packet[4] << 8 | packet[5] == self._next_id & 0xFFFF)
+            packet[transport + 4] << 8 | packet[transport + 5] == len(packet) - transport
+            and packet[transport + 6 : self.headers] != b"\0\0"
         )
 
     def parts(self) -> Sequence[bytes]:
@@ -323,5 +341,5 @@ def _checksums_fit(packet: bytes, transport: int) -> bool:
     if transport == IPV4_HEADER:
         if ones_sum(packet[:IPV4_HEADER]):
             return False
-        return (ones_sum(packet[12:]) + packet[9] + len(packet) - IPV4_HEADER) % 65535 == 0
-    return (ones_sum(packet[8:]) + packet[6] + len(packet) - IPV6_HEADER) % 65535 == 0
+        return (ones_sum(packet, 12) + packet[9] + len(packet) - IPV4_HEADER) % 65535 == 0
+    return (ones_sum(packet, 8) + packet[6] + len(packet) - IPV6_HEADER) % 65535 == 0
