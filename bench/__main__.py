@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,8 +21,8 @@ from vm.build import build
 from vm.errors import VmError
 
 from bench.figures import Results
-from bench.forms import FORMS, Form
-from bench.goals import all_reached, evaluate
+from bench.forms import FORMS
+from bench.goals import Outcome, all_reached, evaluate
 from bench.machine import describe
 from bench.net import two_hosts
 from bench.peers.ours import data_paths
@@ -30,7 +30,7 @@ from bench.peers.sid import wireguard_root
 from bench.plot import draw
 from bench.run import Field, Run
 from bench.sides import compiled_once
-from bench.table import as_json, markdown, print_results
+from bench.table import About, as_json, markdown, print_results
 from ovpn6.model.errors import Ovpn6Error
 
 _LEAST_WIDTH = 132
@@ -52,36 +52,29 @@ def main() -> int:
         with compiled_once(), two_hosts() as hosts:
             field = Field(data_paths(hosts))
             versions = {program.name: program.version() for program in field.everyone}
+            about = About(FORMS[asked.form], machine, versions, field.cast())
             started = time.monotonic()
-            results = Run(hosts, field, FORMS[asked.form], console).everything()
+            results = Run(hosts, field, about.form, console).everything()
     except (Ovpn6Error, VmError) as error:
         console.print(str(error), style="red", markup=False)
         return 2
     console.print(f"measured in {(time.monotonic() - started) / 60:.1f} minutes")
-    return _report(console, results, field, FORMS[asked.form], machine, versions, asked.output)
-
-
-def _report(
-    console: Console,
-    results: Results,
-    field: Field,
-    form: Form,
-    machine: Mapping[str, str],
-    versions: Mapping[str, str],
-    directory: Path,
-) -> int:
-    cast = field.cast()
-    outcomes = evaluate(results, cast)
+    outcomes = evaluate(results, about.cast)
     print_results(console, results, tuple(versions), outcomes)
-    directory.mkdir(parents=True, exist_ok=True)
-    page = markdown(results, versions, outcomes, machine, cast, form.name, form.rounds)
-    (directory / f"{form.name}.md").write_text(page, encoding="utf-8")
-    about = {"form": form.name, "machine": machine, "candidates": versions}
-    whole = json.dumps(as_json(results, outcomes, **about), indent=1)
-    (directory / f"{form.name}.json").write_text(whole + "\n", encoding="utf-8")
-    title = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}"
-    draw(results, tuple(versions), title, directory / f"{form.name}.svg")
+    _write(results, outcomes, about, asked.output)
     return 0 if all_reached(outcomes) else 1
+
+
+def _write(results: Results, outcomes: Sequence[Outcome], about: About, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    name = about.form.name
+    page = markdown(results, outcomes, about)
+    (directory / f"{name}.md").write_text(page, encoding="utf-8")
+    whole = json.dumps(as_json(results, outcomes, about), indent=1)
+    (directory / f"{name}.json").write_text(whole + "\n", encoding="utf-8")
+    machine = about.machine
+    title = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}"
+    draw(results, tuple(about.versions), title, directory / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from bench.figures import (
 class Role(Enum):
     """A part in the comparison. Which candidate has it depends on the machine."""
 
-    OURS = "ovpn6's fastest data path"
-    FALLBACK = "ovpn6's data path in Python"
+    OURS = "Fastest data path of ovpn6 in user space"
+    FALLBACK = "the one in Python"
     OPENVPN_27 = "OpenVPN 2.7"
     WIREGUARD = "wireguard-go"
     BARE = "the bare link"

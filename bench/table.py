@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.figures import ALL_FIGURES, Figure, Results
+from bench.forms import Form
 from bench.goals import Cast, Outcome, Role, Verdict
 
 _STYLES = {Verdict.REACHED: "green", Verdict.MISSED: "red", Verdict.NOT_MEASURED: "yellow"}
 _GOAL_HEADS = ("asked", "bound", "found", "")
 
+_WORDS = 2
+
 Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Where results come from: ``machine`` described, ``versions`` by candidate in the order of
+    the columns."""
+
+    form: Form
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+    cast: Cast
 
 
 def print_results(
@@ -44,24 +59,18 @@ def print_results(
         console.print(f"not measured: {failure}", style="yellow", markup=False)
 
 
-def markdown(
-    results: Results,
-    versions: Mapping[str, str],
-    outcomes: Sequence[Outcome],
-    machine: Mapping[str, str],
-    cast: Cast,
-    form: str,
-    rounds: int,
-) -> str:
-    """The same as a page, with the machine and the candidates; ``versions`` by candidate."""
-    candidates = tuple(versions)
+def markdown(results: Results, outcomes: Sequence[Outcome], about: About) -> str:
+    """The same as a page, with the machine and the candidates."""
+    candidates = tuple(about.versions)
+    form = about.form
     parts = [
-        f"# Benchmark, {form} form",
-        f"Written by `make bench FORM={form}`. Medians of {rounds} interleaved rounds. Both ends "
+        f"# Benchmark, {form.name} form",
+        f"Written by `make bench FORM={form.name}`: medians of {_rounds(form.rounds)}. Both ends "
         "and the traffic share the machine's processors, so only ratios mean something. "
-        "`docs/performance.md` says how each figure is measured.",
+        "[performance.md](../performance.md) says how each figure is measured.",
         _lines(("asked", "at least / at most", "found", ""), map(_goal_row, outcomes)),
-        "Compared: " + "; ".join(_role_words(role, cast) for role in Role) + ".",
+        "; ".join(_role_words(role, about.cast) for role in (Role.OURS, Role.FALLBACK)) + ".",
+        f"![The chief figures as bars]({form.name}.svg)",
     ]
     section: list[Row] = []
     figures = results.in_order(ALL_FIGURES)
@@ -72,8 +81,8 @@ def markdown(
         if following is None or following.section != figure.section:
             parts += [f"## {figure.section}", _lines(("", "unit", *candidates), section), *notes]
             section, notes = [], []
-    parts += ["## The candidates", _lines(("", "version"), versions.items())]
-    parts += ["## The machine", _lines(("", ""), machine.items())]
+    parts += ["## The candidates", _lines(("", "version"), about.versions.items())]
+    parts += ["## The machine", _lines(("", ""), about.machine.items())]
     if results.failures:
         parts += ["## Not measured", "\n".join(f"- {text}" for text in results.failures)]
     return "\n\n".join(parts) + "\n"
@@ -95,6 +104,10 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} interleaved rounds"
+
+
 def _figure_row(results: Results, figure: Figure, candidates: Sequence[str]) -> Row:
     medians = (number(results.median(figure, candidate)) for candidate in candidates)
     return (figure.name, figure.unit, *medians)
@@ -108,19 +121,21 @@ def _goal_row(outcome: Outcome) -> Row:
 
 
 def _role_words(role: Role, cast: Cast) -> str:
-    return f"{role.value} is {cast[role]}" if role in cast else f"{role.value} was not there"
+    return f"{role.value}: {cast.get(role, 'not there')}"
 
 
 def _lines(heads: Row, rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    rule = ("---", *("---:" for _ in heads[1:]))
+    """A table of Markdown, with words in the first columns and numbers after them."""
+    rule = ("---" if column < _WORDS else "---:" for column, _ in enumerate(heads))
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))
 
 
-def as_json(results: Results, outcomes: Sequence[Outcome], **about: object) -> dict[str, object]:
-    """Everything, every run's value included; ``about`` comes first."""
+def as_json(results: Results, outcomes: Sequence[Outcome], about: About) -> dict[str, object]:
+    """Everything, every run's value included."""
     return {
-        **about,
+        "form": about.form.name,
+        "machine": dict(about.machine),
+        "candidates": dict(about.versions),
         "asked": [
             {
                 "text": outcome.goal.text,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from bench.figures import (
     CROWD,
@@ -17,6 +17,7 @@ from bench.figures import (
 from bench.forms import Form
 from bench.net import Hosts
 from bench.peers.ours import Ovpn6Path
+from bench.peers.ways import WAYS
 from bench.peers.wireguard import WireGuardGo
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.process import Process
@@ -30,24 +31,24 @@ def throughput(
 ) -> None:
     """One TCP stream through each active peer, all at once; their sum."""
     peers, active = crowd
-    words = ("--way", path.way, "--active", str(active), "--peers", str(peers))
+    words = ("--active", str(active), "--peers", str(peers))
     streams, seconds = ("--streams", str(active)), ("--seconds", str(form.side_seconds))
     with (
-        _end(hosts.server, "crowd", "server", *words) as server,
-        _end(hosts.client, "crowd", "client", *words) as client,
+        _crowd(hosts.server, path, "server", *words) as server,
+        _crowd(hosts.client, path, "client", *words) as client,
     ):
         for end in (server, client):
             end.wait_for_log("^ready$", _START_LIMIT)
-        with _end(hosts.server, "streams", "receive", *streams, *seconds) as receiver:
+        with _streams(hosts.server, "receive", *streams, *seconds) as receiver:
             receiver.wait_for_log("^listening$", _START_LIMIT)
-            with _end(hosts.client, "streams", "send", *streams):
+            with _streams(hosts.client, "send", *streams):
                 match = receiver.wait_for_log(r"^received (\d+)$", form.side_seconds + _GRACE)
     results.add(CROWD[crowd], path.name, int(match[1]) / 1e6)
 
 
 def memory(results: Results, path: Ovpn6Path, hosts: Hosts) -> None:
     """Resident memory of a process that has the data path, and no daemon."""
-    with _end(hosts.server, "crowd", "memory", "--way", path.way) as end:
+    with _crowd(hosts.server, path, "memory") as end:
         end.wait(_START_LIMIT)
         weights = {int(count): kib for count, kib in json.loads(end.log()).items()}
     _note_memory(results, path.name, {count: kib / 1024 for count, kib in weights.items()})
@@ -67,9 +68,20 @@ def _note_memory(results: Results, name: str, megabytes: dict[int, float]) -> No
     results.add(MEMORY_FURTHER_PEER, name, grown / (most - least))
 
 
+def _crowd(namespace: Namespace, path: Ovpn6Path, *words: str) -> AbstractContextManager[Process]:
+    return _end(namespace, "crowd", (*words, "--way", path.way), WAYS[path.way].environment)
+
+
+def _streams(namespace: Namespace, *words: str) -> AbstractContextManager[Process]:
+    return _end(namespace, "streams", words, {})
+
+
 @contextmanager
-def _end(namespace: Namespace, module: str, *words: str) -> Iterator[Process]:
-    process = namespace.popen([sys.executable, "-m", f"bench.ends.{module}", *words], module)
+def _end(
+    namespace: Namespace, module: str, words: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[Process]:
+    command = [sys.executable, "-m", f"bench.ends.{module}", *words]
+    process = namespace.popen(command, module, environment)
     try:
         yield process
     finally:

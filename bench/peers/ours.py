@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 from bench.net import Hosts
 from bench.peers.openvpn import OpenVPN
-from bench.peers.ways import WAYS
-from ovpn6.lab.runners import Ovpn6
+from bench.peers.ways import WAYS, Way
+from ovpn6.lab.namespace import Namespace
+from ovpn6.lab.runners import Tunnel
 
 PYTHON = "ovpn6 Python"
 _CHOSEN = re.compile(r"data path: ([^:]+): (.*)")
@@ -36,13 +38,11 @@ def data_paths(hosts: Hosts) -> tuple[Ovpn6Path, ...]:
     """What ovpn6 itself says that it uses, for each way to ask."""
     found: dict[str, Ovpn6Path] = {}
     for key, way in WAYS.items():
-        asked = Ovpn6Path("ovpn6", Ovpn6, _command, way.lines, key)
+        asked = Ovpn6Path("ovpn6", _runner(way), _command, way.lines, key)
         with asked.server(hosts) as server:
             match = server.process.wait_for_log(_CHOSEN.pattern, limit=1)
         path = match[1]
-        found.setdefault(
-            path, Ovpn6Path(f"ovpn6 {short_name(path)}", Ovpn6, _command, way.lines, key, path)
-        )
+        found.setdefault(path, replace(asked, name=f"ovpn6 {short_name(path)}", path=path))
     return tuple(found.values())
 
 
@@ -50,6 +50,15 @@ def short_name(path: str) -> str:
     """``Python`` for ``user space (Python)``, ``kernel`` for ``kernel (ovpn)``."""
     where, _, what = path.partition(" (")
     return what.rstrip(")") if where == "user space" and what else where
+
+
+def _runner(way: Way) -> Callable[..., Tunnel]:
+    settings = [f"{name}={value}" for name, value in way.environment.items()]
+
+    def run(namespace: Namespace, config: str, *, name: str) -> Tunnel:
+        return Tunnel(namespace, ["env", *settings, *_command()], config, name)
+
+    return run
 
 
 def _command() -> tuple[str, ...]:

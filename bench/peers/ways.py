@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ovpn6.datapath.choose import Demands, KernelOptions, choose, open_datapath
 from ovpn6.datapath.interface import Datapath, ReportSink
+from ovpn6.datapath.offload.switch import VARIABLE, Offload
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.names import LinkId
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to ask for a data path: ``lines`` of a configuration, and the same for
-    :func:`ovpn6.datapath.choose.choose`. What is got may be less."""
+    """How to ask for a data path: ``lines`` of a configuration, the same for
+    :func:`ovpn6.datapath.choose.choose`, and environment variables. What is got may be less."""
 
     lines: tuple[str, ...] = ()
     demands: Demands = field(default_factory=Demands)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
+_USER_SPACE = ("disable-dco",)
 WAYS = {
     "default": Way(),
-    "user space": Way(("disable-dco",), Demands(disable_dco=True)),
+    "user space": Way(_USER_SPACE, Demands(disable_dco=True)),
+    "without native": Way(_USER_SPACE, Demands(disable_dco=True), {VARIABLE: Offload.NATIVE.value}),
 }
 """Fastest first."""
 
