@@ -5,7 +5,7 @@ the tunnel MTU 1420, AES-256-GCM, and the same iperf3 run; rounds are interleave
 counts. ovpn6 runs as two processes with keys installed by hand: no control channel. Everything
 shares the host's cores, so only the ratios mean something.
 
-    python bench/datapath_throughput.py [--seconds 3] [--rounds 3] [--tcp] [--profile]
+    python bench/datapath_throughput.py [--seconds 3] [--rounds 3] [--tcp] [--only native]
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path as FilePath
 
+from ovpn6.datapath.fastpath.datapath import FastpathDatapath
+from ovpn6.datapath.interface import Datapath
+from ovpn6.datapath.offload.switch import refused
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.flow import LinkAccepted
@@ -76,20 +79,20 @@ def wait_for(what: str, condition: Callable[[], bool], limit: float = 20.0) -> N
 # --- one end of ours ----------------------------------------------------------------------------
 
 
-def serve_end(end: int, transport: str, profile: str) -> None:
+def serve_end(end: int, transport: str, profile: str, native: bool) -> None:
     """A data path alone: static keys, one peer, until SIGTERM."""
     profiler = cProfile.Profile() if profile else None
     if profiler:
         profiler.enable()
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(hold_end(end, Transport(transport)))
+        asyncio.run(hold_end(end, Transport(transport), native))
     if profiler:
         profiler.disable()
         with open(profile, "w") as out:
             pstats.Stats(profiler, stream=out).sort_stats("tottime").print_stats(25)
 
 
-async def hold_end(end: int, transport: Transport) -> None:
+async def hold_end(end: int, transport: Transport, native: bool) -> None:
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[LinkId] = loop.create_future()
 
@@ -98,7 +101,12 @@ async def hold_end(end: int, transport: Transport) -> None:
             accepted.set_result(happened.link)
 
     options = UserspaceOptions()
-    datapath = UserspaceDatapath(report, loop, os.urandom, options, lambda: LinkId(9))
+    datapath: Datapath
+    if native:
+        without = refused(os.environ)
+        datapath = FastpathDatapath(report, loop, options, lambda: LinkId(9), without)
+    else:
+        datapath = UserspaceDatapath(report, loop, os.urandom, options, lambda: LinkId(9))
     name = datapath.open_device(DeviceSpec(), MTU)
     run("ip", "link", "set", name, "mtu", str(MTU), "up")
     run("ip", "address", "add", f"{INNER[end]}/64", "dev", name, "nodad")
@@ -129,13 +137,16 @@ def static_keys(end: int) -> KeyMaterial:
 
 
 @contextlib.contextmanager
-def ours(names: tuple[str, str], transport: str, profile: bool) -> Iterator[list[int]]:
+def ours(
+    names: tuple[str, str], transport: str, profile: bool, native: bool
+) -> Iterator[list[int]]:
     """Both ends of ours; yields their process ids."""
     ends: list[subprocess.Popen[bytes]] = []
     try:
         for end in (0, 1):
             words = ["ip", "netns", "exec", names[end], sys.executable, __file__]
             words += ["--end", str(end), "--transport", transport]
+            words += ["--native"] if native else []
             words += ["--profile-to", f"/tmp/{TAG}.{end}.profile"] if profile else []
             ends.append(subprocess.Popen(words))
             if end == 0 and transport == "tcp":
@@ -232,32 +243,36 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tcp", action="store_true", help="TCP outside")
-    parser.add_argument("--no-stock", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--only", choices=("native", "Python", "OpenVPN"), action="append")
+    parser.add_argument("--native", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--end", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--transport", default="udp", help=argparse.SUPPRESS)
     parser.add_argument("--profile-to", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.end is not None:
-        serve_end(asked.end, asked.transport, asked.profile_to)
+        serve_end(asked.end, asked.transport, asked.profile_to, asked.native)
         return
     transport = "tcp" if asked.tcp else "udp"
-    results: dict[str, list[tuple[float, float, float]]] = {"ovpn6": [], "OpenVPN": []}
+    wanted = asked.only or ["native", "Python", "OpenVPN"]
+    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in wanted}
     with namespaces() as names, tempfile.TemporaryDirectory() as directory:
         for _ in range(asked.rounds):
-            with ours(names, transport, asked.profile) as pids:
-                results["ovpn6"].append(measure(names, pids, asked.seconds))
-            if not asked.no_stock:
-                with stock(names, transport, FilePath(directory)) as pids:
-                    results["OpenVPN"].append(measure(names, pids, asked.seconds))
+            for name in wanted:
+                with (
+                    stock(names, transport, FilePath(directory))
+                    if name == "OpenVPN"
+                    else ours(names, transport, asked.profile, name == "native")
+                ) as pids:
+                    results[name].append(measure(names, pids, asked.seconds))
     medians = {}
     for name, runs in results.items():
         if runs:
             rate, cpu, memory = (statistics.median(column) for column in zip(*runs, strict=True))
             medians[name] = rate
             print(f"{name:8} {rate:5.2f} Gbit/s  {cpu:4.2f} CPU s/Gbit  {memory:5.1f} MB")
-    if len(medians) == 2:
-        print(f"ratio    {medians['ovpn6'] / medians['OpenVPN']:5.2f} x OpenVPN ({transport})")
+    for name in medians.keys() - {"OpenVPN"} if "OpenVPN" in medians else ():
+        print(f"{name:8} {medians[name] / medians['OpenVPN']:5.2f} x OpenVPN ({transport})")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from ipaddress import IPv6Address, ip_network
 
 import pytest
 
-from ovpn6.datapath.interface import Report
+from ovpn6.datapath.fastpath.datapath import FastpathDatapath
+from ovpn6.datapath.interface import Datapath, Report, ReportSink
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.network import Lab
@@ -30,19 +31,25 @@ EVERYTHING = (ip_network("::/0"), ip_network("0.0.0.0/0"))
 PEER = PeerId(5)
 
 
+def in_python(report: ReportSink, loop: asyncio.AbstractEventLoop) -> Datapath:
+    return UserspaceDatapath(report, loop, os.urandom, UserspaceOptions(), lambda: LinkId(9))
+
+
+def natively(report: ReportSink, loop: asyncio.AbstractEventLoop) -> Datapath:
+    return FastpathDatapath(report, loop, UserspaceOptions(), lambda: LinkId(9))
+
+
 class Ends:
     """Two data paths in this process and the namespaces of their devices."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(
+        self, lab: Lab, make: Callable[[ReportSink, asyncio.AbstractEventLoop], Datapath]
+    ) -> None:
+        self.make = make
         self.loop = asyncio.new_event_loop()
         self.namespaces = [lab.namespace(name) for name in ("a", "b")]
         self.reports: list[list[Report]] = [[], []]
-        self.paths = [
-            UserspaceDatapath(
-                reports.append, self.loop, os.urandom, UserspaceOptions(), lambda: LinkId(9)
-            )
-            for reports in self.reports
-        ]
+        self.paths = [make(reports.append, self.loop) for reports in self.reports]
         for number, (path, namespace) in enumerate(zip(self.paths, self.namespaces, strict=True)):
             name = path.open_device(DeviceSpec(netns=namespace.full_name, txqueuelen=321), 1420)
             assert name == "tun0"
@@ -94,10 +101,10 @@ class Ends:
         self.loop.close()
 
 
-@pytest.fixture
-def ends() -> Iterator[Ends]:
+@pytest.fixture(params=[in_python, natively])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     with Lab() as lab:
-        made = Ends(lab)
+        made = Ends(lab, request.param)
         yield made
         made.close()
 
@@ -119,9 +126,9 @@ def test_the_device_is_named_and_dressed_as_asked(ends: Ends) -> None:
     assert "qlen 321" in shown
     with pytest.raises(HostError):
         # Another process of ours cannot take the same device.
-        UserspaceDatapath(
-            ends.reports[0].append, ends.loop, os.urandom, UserspaceOptions(), lambda: LinkId(9)
-        ).open_device(DeviceSpec("tun0", netns=ends.namespaces[0].full_name), 1420)
+        ends.make(ends.reports[0].append, ends.loop).open_device(
+            DeviceSpec("tun0", netns=ends.namespaces[0].full_name), 1420
+        )
 
 
 def test_a_device_deleted_underneath_is_reported_once(ends: Ends) -> None:
@@ -140,14 +147,12 @@ def test_the_device_is_gone_after_closing(ends: Ends) -> None:
 
 
 def test_a_namespace_that_is_not_there_is_a_host_error(ends: Ends) -> None:
-    path = UserspaceDatapath(
-        ends.reports[0].append, ends.loop, os.urandom, UserspaceOptions(), lambda: LinkId(9)
-    )
+    path = ends.make(ends.reports[0].append, ends.loop)
     with pytest.raises(HostError, match="no-such"):
         path.open_device(DeviceSpec(netns="no-such"), 1420)
 
 
-def mirrored(path: UserspaceDatapath, like: object) -> object:
+def mirrored(path: Datapath, like: object) -> object:
     """The other end's counters, turned round."""
     counters = path.counters(PEER)
     return type(like)(

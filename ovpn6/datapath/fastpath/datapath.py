@@ -20,6 +20,7 @@ from ovpn6.datapath.fastpath.reports import (
     CONTROL,
     LINK_CLOSED,
     NOTICE,
+    TUNNEL_LOST,
     Happened,
     happened,
     to_local,
@@ -133,6 +134,7 @@ class FastpathDatapath:
             self._worker.set_tunnel(-1, False, False)
             self._device.close()
             self._device = None
+            self._forget(lambda one: one.kind == TUNNEL_LOST)
 
     # --- links ----------------------------------------------------------------------------------
 
@@ -359,6 +361,8 @@ class FastpathDatapath:
             self._worker.remove_link(one.link)
             self._streams.pop(one.link, None)
             broken.close()
+        elif one.kind == TUNNEL_LOST:
+            self.close_device()
         self._report(one.report())
 
     def _warn_later(self) -> None:

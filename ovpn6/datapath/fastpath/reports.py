@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CONTROL = 1
 LINK_CLOSED = 2
+TUNNEL_LOST = 10
 NOTICE = 11
 
 _FAMILY = struct.Struct("=H")
@@ -143,6 +144,6 @@ _REPORTS: dict[int, Callable[[Happened], Report]] = {
     7: lambda one: PeerExited(one.peer),
     8: lambda one: KeyWornOut(one.peer, KeyId(one.other)),
     9: lambda one: KeyConfirmed(one.peer, KeyId(one.other)),
-    10: lambda one: DeviceLost(f"{_errno_name(one.value)}: {os.strerror(one.value)}"),
+    TUNNEL_LOST: lambda one: DeviceLost(f"{_errno_name(one.value)}: {os.strerror(one.value)}"),
 }
 _OF_PEERS = frozenset(range(3, 10))
