@@ -38,6 +38,9 @@ PEER = PeerId(5)
 NESTED = 0x8000
 
 
+IPV4_OR_IPV6 = (IPv4Address, IPv6Address)
+
+
 def attribute(kind: int, value: bytes) -> bytes:
     """``struct nlattr`` and its padding."""
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
@@ -58,11 +61,22 @@ def encoded(command: Command, attributes: dict[str, Any]) -> bytes:
     said = [("OVPN_A_IFINDEX", 7), *attributes.items()]
     request = ovpnmsg()
     request["cmd"], request["version"] = command, VERSION
-    request["attrs"] = list(said)
+    request["attrs"] = in_text(said)
     request.encode()
     quick = CODEC.encode(FAMILY, 5, 1, {"cmd": command, "version": VERSION}, said)
     assert quick[16:] == bytes(request.data[16:])
     return quick[16:]
+
+
+def in_text(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """pyroute2 takes addresses as text."""
+    plain: list[tuple[str, Any]] = []
+    for name, value in pairs:
+        if isinstance(value, dict):
+            plain.append((name, {"attrs": in_text(value["attrs"])}))
+        else:
+            plain.append((name, str(value) if isinstance(value, IPV4_OR_IPV6) else value))
+    return plain
 
 
 def decoded(data: bytes) -> Any:

@@ -22,6 +22,9 @@ SLOTS = {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
 
 CODEC = Codec(ovpnmsg)
 
+_REMOTE = {4: "OVPN_A_PEER_REMOTE_IPV4", 6: "OVPN_A_PEER_REMOTE_IPV6"}
+_LOCAL = {4: "OVPN_A_PEER_LOCAL_IPV4", 6: "OVPN_A_PEER_LOCAL_IPV6"}
+
 
 @dataclass(frozen=True, slots=True)
 class PeerOrder:
@@ -97,14 +100,14 @@ Notification = PeerDeleted | KeyUsedUp | PeerMoved
 
 def encode_peer(order: PeerOrder, socket: int | None = None) -> Attributes:
     """``OVPN_A_PEER``. ``socket``: the descriptor that a new peer sends through."""
-    said: Attributes = {"OVPN_A_PEER_ID": int(order.peer)}
+    said: Attributes = {"OVPN_A_PEER_ID": order.peer}
     if order.remote is not None:
         said |= _remote(order.remote)
     said["OVPN_A_PEER_SOCKET"] = socket
-    said["OVPN_A_PEER_VPN_IPV4"] = _text(order.vpn_ipv4)
-    said["OVPN_A_PEER_VPN_IPV6"] = _text(order.vpn_ipv6)
+    said["OVPN_A_PEER_VPN_IPV4"] = order.vpn_ipv4
+    said["OVPN_A_PEER_VPN_IPV6"] = order.vpn_ipv6
     if order.local is not None:
-        said[f"OVPN_A_PEER_LOCAL_IPV{order.local.version}"] = str(order.local)
+        said[_LOCAL[order.local.version]] = order.local
     if order.keepalive is not None:
         said["OVPN_A_PEER_KEEPALIVE_INTERVAL"] = order.keepalive.interval
         said["OVPN_A_PEER_KEEPALIVE_TIMEOUT"] = order.keepalive.timeout
@@ -218,7 +221,7 @@ _NOTIFICATIONS = {
 
 def _remote(remote: Endpoint) -> Attributes:
     said: Attributes = {
-        f"OVPN_A_PEER_REMOTE_IPV{remote.address.version}": str(remote.address),
+        _REMOTE[remote.address.version]: remote.address,
         "OVPN_A_PEER_REMOTE_PORT": remote.port,
     }
     if remote.scope_id:
@@ -258,7 +261,3 @@ def _needed(attributes: Attributes, name: str) -> Any:
         return attributes[name]
     except KeyError:
         raise ValueError(f"no {name}") from None
-
-
-def _text(address: IPAddress | None) -> str | None:
-    return None if address is None else str(address)
