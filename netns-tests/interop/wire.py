@@ -80,6 +80,13 @@ def data_key_ids(seen: Sequence[WirePacket], source: str) -> set[int]:
     return {p.key_id for p in seen if p.opcode == DATA and p.source[0] == source}
 
 
+def data_epochs(seen: Sequence[WirePacket], source: str, key_id: int = 0) -> list[int]:
+    """The epochs in which ``source`` sent under a key id, in the order of their first packet. Only
+    where both ends agreed on the epoch format: elsewhere the same bytes are a counter's."""
+    sent = (p for p in seen if p.opcode == DATA and p.source[0] == source and p.key_id == key_id)
+    return list(dict.fromkeys(int.from_bytes(p.payload[4:6], "big") for p in sent))
+
+
 def _records(path: Path) -> Iterator[WirePacket]:
     content = path.read_bytes()
     position = 24

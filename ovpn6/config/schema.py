@@ -181,6 +181,10 @@ class DataConfig:
     replay_time: int = 15
     """Seconds that a packet may be late."""
     mute_replay_warnings: bool = False
+    epoch_keys: bool = True
+    """Use the epoch format with peers that have it, where the data path has it."""
+    epoch_usage: int | None = None
+    """Blocks plus packets after which an epoch is left; None as the cipher demands."""
     keepalive: Keepalive = Keepalive()
     ping_exit: bool = False
     """The keepalive's timeout ends the process instead of restarting the tunnel."""

@@ -118,7 +118,12 @@ class Machinery:
             lambda happened: self.receiver(happened),
             asyncio.get_running_loop(),
             os.urandom,
-            UserspaceOptions(data.replay_window, data.replay_time, data.mute_replay_warnings),
+            UserspaceOptions(
+                data.replay_window,
+                data.replay_time,
+                data.mute_replay_warnings,
+                data.epoch_usage,
+            ),
             KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
         )
@@ -152,6 +157,7 @@ def _demands(config: TunnelConfig) -> Demands:
         ciphers=data.ciphers,
         device=config.host.device.name,
         replay_window=(data.replay_window, data.replay_time),
+        epoch_usage=data.epoch_usage,
     )
 
 

@@ -126,6 +126,7 @@ def role_context(
         credentials=materials.credentials,
         pool_text=pool_text,
         auth_token_secret=materials.auth_token_secret,
+        data_epoch=capabilities.data_epoch and config.data.epoch_keys,
     )
 
 

@@ -37,6 +37,7 @@ class Demands:
     ciphers: tuple[str, ...] = USERSPACE.ciphers
     device: str = "tun"
     replay_window: tuple[int, int] = DEFAULT_REPLAY
+    epoch_usage: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,9 @@ _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
 
 
 def _notices(demands: Demands) -> tuple[str, ...]:
-    if demands.replay_window == DEFAULT_REPLAY:
-        return ()
-    return ("replay-window has no effect: the kernel's own window is 2048 packets",)
+    notices = []
+    if demands.replay_window != DEFAULT_REPLAY:
+        notices.append("replay-window has no effect: the kernel's own window is 2048 packets")
+    if demands.epoch_usage is not None:
+        notices.append("epoch-keys has no effect: the kernel has one key a negotiation")
+    return tuple(notices)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant, KeyId, SessionId, Transport
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import KeyMaterial
+from ovpn6.model.specs import DataFormat, KeyMaterial
 from ovpn6.protocol import events
 from ovpn6.protocol.events import Event
 from ovpn6.protocol.key_derivation import (
@@ -198,14 +198,22 @@ class Connection:
         """Replace what the next key exchange sends (an auth token)."""
         self._credentials = credentials
 
-    def derive_keys(self, key_id: KeyId, cipher: str, *, use_ekm: bool) -> KeyMaterial:
+    def derive_keys(
+        self,
+        key_id: KeyId,
+        cipher: str,
+        *,
+        use_ekm: bool,
+        data_format: DataFormat = DataFormat.CLASSIC,
+    ) -> KeyMaterial:
         """The data keys of an exchanged negotiation. Raises ``UsageError`` before ``Exchanged``."""
         negotiation = self._established(key_id)
         if use_ekm:
             block = negotiation.tls.export(EKM_DATA_LABEL, KEY_BLOCK_SIZE)
         else:
             block = self._block_from_prf(negotiation)
-        return key_material(block, key_id, cipher, is_server=self._settings.is_server)
+        is_server = self._settings.is_server
+        return key_material(block, key_id, cipher, is_server=is_server, data_format=data_format)
 
     def enable_dynamic_tls_crypt(self) -> None:
         """Key ids above 0 are wrapped by a key from the first negotiation's exporter."""

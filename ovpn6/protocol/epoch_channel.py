@@ -11,7 +11,9 @@ the packet id, followed by four zero bytes, XOR the 12-byte IV of the epoch (``e
 **Sending.** An epoch is left for the next one before a packet when the key has done all it may
 (``usage`` of its payloads is above the limit), or its last counter is spent; when the other end
 was heard in a later epoch; and, looked at by ``tick``, when the other end's key is overused in the
-epoch that we are in as well, which asks it to follow. At ``RENEGOTIATE_EPOCH`` a new negotiation is
+epoch that we are in as well, which asks it to follow. Who follows stays within ``FUTURE_KEYS`` of
+the epoch that it last sealed in: the other end has no keys beyond, however far it went itself. At
+``RENEGOTIATE_EPOCH`` a new negotiation is
 wanted; ``LAST_SEND_EPOCH`` is not left, its key is exhausted in the end.
 
 **Receiving.** Keys are held for the current epoch, for the one that was current before it, and for
@@ -92,6 +94,7 @@ class EpochSendKey:
         "_limits",
         "_prefix",
         "_review_after",
+        "_sealed_in",
         "_secret",
         "epoch",
         "key_id",
@@ -110,6 +113,7 @@ class EpochSendKey:
         self._cipher = material.cipher
         self._limits = limits if limits is not None else usage_limits(material.cipher)
         self._earlier_octets = self._earlier_packets = 0
+        self._sealed_in = FIRST_EPOCH
         self._secret: EpochSecret | None = None
         self._encrypt: Callable[..., bytes] = refuse
         self._iv = self._review_after = self.epoch = self.packet_id = 0
@@ -136,6 +140,11 @@ class EpochSendKey:
         if secret is not self._secret:
             self._enter(secret)
 
+    def follow(self, epoch: int) -> None:
+        """The other end is in ``epoch``, or ought to be: go there, as far as it can open."""
+        sealed_in = self.epoch if self._counter else self._sealed_in
+        self.reach(min(epoch, sealed_in + FUTURE_KEYS))
+
     @property
     def packets(self) -> int:
         """How many datagrams were sealed, in all epochs."""
@@ -159,6 +168,8 @@ class EpochSendKey:
 
     def _enter(self, secret: EpochSecret) -> None:
         """Begin to seal in the secret's epoch."""
+        if self._counter:
+            self._sealed_in = self.epoch
         self._earlier_packets = self.packets
         self._earlier_octets = self.octets
         key = secret.data_key(self._cipher)
@@ -281,13 +292,14 @@ class EpochReceiveKey:
         return replay is not None and packet_id == self.epoch << 48 | replay.highest
 
     def tick(self, now: Instant) -> None:
-        """About once a second: the replay windows' clocks, and whether the other end has to be
-        asked for its next epoch."""
+        """About once a second: the replay windows' clocks, what is left of the way after the
+        other end, and whether it has to be asked for its next epoch."""
         for key in (self._current, self._past):
             if key is not None and key.replay is not None:
                 key.replay.tick(now)
+        self._send.follow(self.epoch)
         if self._send.epoch == self.epoch and self._overused():
-            self._send.reach(self.epoch + 1)
+            self._send.follow(self.epoch + 1)
 
     @property
     def epoch(self) -> int:
@@ -330,7 +342,7 @@ class EpochReceiveKey:
         self._current = key
         key.replay = self._new_window()
         self._derive_future()
-        self._send.reach(key.epoch)
+        self._send.follow(key.epoch)
         return key.replay
 
     def _derive_future(self) -> None:

@@ -104,6 +104,11 @@ class PeerCapabilities:
         return self.has(IvProto.DYN_TLS_CRYPT)
 
     @property
+    def data_epoch(self) -> bool:
+        """Understands the epoch format of data packets."""
+        return self.has(IvProto.DATA_EPOCH)
+
+    @property
     def exit_notify(self) -> bool:
         """Says and takes goodbye in the control channel."""
         return self.has(IvProto.CC_EXIT_NOTIFY)
@@ -194,10 +199,12 @@ def client_peer_info(
     ciphers: Iterable[str],
     tun_mtu_max: int,
     compression_stubs: bool,
+    data_epoch: bool = False,
     extra: Iterable[tuple[str, str]] = (),
 ) -> str:
     """Our peer-info as a pulling client: one ``NAME=value`` a line.
 
+    ``data_epoch``: our data path has the epoch format.
     ``extra`` are ``UV_*`` and ``IV_SSO``-like variables of the operator, sent after ours.
     """
     names = tuple(ciphers)
@@ -209,7 +216,8 @@ def client_peer_info(
     ]
     if {"AES-128-GCM", "AES-256-GCM"} <= set(names):
         lines.append("IV_NCP=2")
-    lines += [f"IV_CIPHERS={':'.join(names)}", f"IV_PROTO={int(CLIENT_IV_PROTO)}"]
+    iv_proto = CLIENT_IV_PROTO | IvProto.DATA_EPOCH if data_epoch else CLIENT_IV_PROTO
+    lines += [f"IV_CIPHERS={':'.join(names)}", f"IV_PROTO={int(iv_proto)}"]
     if compression_stubs:
         lines += ["IV_LZO_STUB=1", "IV_COMP_STUB=1", "IV_COMP_STUBv2=1"]
     lines += [f"{name}={value}" for name, value in extra]

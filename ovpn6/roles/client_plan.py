@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network
 from ovpn6.config.schema import PushedConfig, Remote, TunnelConfig
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork, Path
 from ovpn6.model.names import NO_PEER_ID, PeerId, Transport
-from ovpn6.model.specs import Framing, HostPlan, Keepalive, PeerSpec, Route
+from ovpn6.model.specs import DataFormat, Framing, HostPlan, Keepalive, PeerSpec, Route
 from ovpn6.protocol.negotiation_rules import options_words
 from ovpn6.roles.client_pull import PushRefused
 from ovpn6.roles.route_plan import RoutePlan, RouteSetting, plan_routes
@@ -25,7 +25,9 @@ DEFAULT_PING_RESTART = 120
 """Seconds of silence that a pulling client over UDP stands when neither end says (options.c)."""
 
 PROTOCOL_FLAGS = frozenset(("cc-exit", "tls-ekm", "dyn-tls-crypt"))
-"""What our peer-info lets a server choose."""
+"""What our peer-info lets a server choose on every data path."""
+EPOCH_FLAG = "aead-epoch"
+"""What it lets it choose besides, where the data path has the epoch format."""
 
 _FRAMINGS = {"": Framing.NONE, "stub": Framing.STUB, "stub-v2": Framing.STUB_V2}
 
@@ -36,6 +38,7 @@ class Means:
 
     ciphers: tuple[str, ...]
     framings: frozenset[Framing]
+    data_epoch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Tunnel:
     """
 
     cipher: str
+    data_format: DataFormat
     use_ekm: bool
     dynamic_tls_crypt: bool
     control_exit: bool
@@ -118,7 +122,8 @@ def plan_tunnel(
     """Combine both. ``server`` is the outer address in use, ``server_options`` the options string
     of its key exchange. Raises ``PushRefused`` when they do not fit together."""
     notices = list(pushed.ignored)
-    unknown = pushed.protocol_flags - PROTOCOL_FLAGS
+    offered = PROTOCOL_FLAGS | {EPOCH_FLAG} if means.data_epoch else PROTOCOL_FLAGS
+    unknown = pushed.protocol_flags - offered
     if unknown:
         raise PushRefused(
             f"OPTIONS ERROR: the server pushed protocol-flags that were not offered: "
@@ -141,6 +146,9 @@ def plan_tunnel(
     notices += route_plan.notices
     return Tunnel(
         cipher=_cipher(config, pushed, means, server_options),
+        data_format=(
+            DataFormat.EPOCH if EPOCH_FLAG in pushed.protocol_flags else DataFormat.CLASSIC
+        ),
         use_ekm="tls-ekm" in pushed.protocol_flags,
         dynamic_tls_crypt="dyn-tls-crypt" in pushed.protocol_flags,
         control_exit="cc-exit" in pushed.protocol_flags,
@@ -311,6 +319,7 @@ def describe(tunnel: Tunnel) -> Iterable[str]:
         (tunnel.control_exit, "cc-exit"),
         (tunnel.use_ekm, "tls-ekm"),
         (tunnel.dynamic_tls_crypt, "dyn-tls-crypt"),
+        (tunnel.data_format is DataFormat.EPOCH, EPOCH_FLAG),
     )
     names = [name for given, name in flags if given]
     if names:

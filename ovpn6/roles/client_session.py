@@ -306,7 +306,7 @@ class Session:
         tunnel = plan_tunnel(
             self._context.config,
             pushed,
-            Means(self._context.ciphers, self._context.framings),
+            Means(self._context.ciphers, self._context.framings, self._context.data_epoch),
             self.target.remote,
             self.path.remote.address,
             self._server_options,
@@ -333,7 +333,9 @@ class Session:
         ]
 
     def _derive(self, tunnel: Tunnel, key_id: KeyId) -> KeyMaterial:
-        return self._connection.derive_keys(key_id, tunnel.cipher, use_ekm=tunnel.use_ekm)
+        return self._connection.derive_keys(
+            key_id, tunnel.cipher, use_ekm=tunnel.use_ekm, data_format=tunnel.data_format
+        )
 
 
 def _failed(event: events.NegotiationFailed) -> list[Step]:

@@ -35,9 +35,9 @@ class Role(Protocol):
 class RoleContext:
     """What a role needs from outside, all decided before it starts.
 
-    ``ciphers`` and ``framings`` are the intersection of configuration and chosen datapath: what may
-    be advertised. ``wall_offset`` + now = Unix time. ``entropy(n)`` gives n random bytes.
-    ``environment`` is the base of every script's environment.
+    ``ciphers``, ``framings`` and ``data_epoch`` are the intersection of configuration and chosen
+    datapath: what may be advertised. ``wall_offset`` + now = Unix time. ``entropy(n)`` gives n
+    random bytes. ``environment`` is the base of every script's environment.
     """
 
     config: TunnelConfig
@@ -57,3 +57,5 @@ class RoleContext:
     """Server only: the persisted pool file's text."""
     auth_token_secret: SecretBytes | None = None
     """Server only: the text of ``auth-gen-token-secret``'s file; without one a key is drawn."""
+    data_epoch: bool = False
+    """The epoch format of data packets."""

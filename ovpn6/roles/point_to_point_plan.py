@@ -65,6 +65,7 @@ def plan_tunnel(
         use_ekm=agreement.use_ekm,
         dynamic_tls_crypt=agreement.dynamic_tls_crypt,
         control_exit=agreement.control_exit,
+        data_format=agreement.data_format,
         peer=agreement.peer,
         framing=Framing.STUB if data.comp_stub else Framing.NONE,
         keepalive=data.keepalive,
@@ -97,7 +98,9 @@ def connection_settings(
         is_server=config.is_tls_server,
         transport=entry.transport,
         options=words(config, entry).ours,
-        peer_info=peer_info(context.ciphers, extra_peer_info(control)),
+        peer_info=peer_info(
+            context.ciphers, extra_peer_info(control), data_epoch=context.data_epoch
+        ),
         tls_timeout=control.tls_timeout,
         hand_window=control.hand_window,
         tran_window=control.tran_window,

@@ -248,6 +248,7 @@ class PeerSession:
             PeerCapabilities.parse(hello.peer_info, hello.options),
             lambda label, length: self._connection.export(key_id, label, length),
             is_server=context.config.is_tls_server,
+            data_epoch=context.data_epoch,
         )
 
     def _message(self, text: str) -> list[Step]:
@@ -261,7 +262,9 @@ class PeerSession:
         return log(Level.INFO, f"TLS: Initial packet from {self.path}")
 
     def _derive(self, tunnel: Tunnel, key_id: KeyId) -> KeyMaterial:
-        return self._connection.derive_keys(key_id, tunnel.cipher, use_ekm=tunnel.use_ekm)
+        return self._connection.derive_keys(
+            key_id, tunnel.cipher, use_ekm=tunnel.use_ekm, data_format=tunnel.data_format
+        )
 
 
 def ending_of(report: Input, tunnel: Tunnel) -> list[Step]:

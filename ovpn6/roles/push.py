@@ -15,7 +15,7 @@ from ovpn6.config.schema import PeerConfig
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import Framing
+from ovpn6.model.specs import DataFormat, Framing
 from ovpn6.protocol.messages import PUSH_BUNDLE_SIZE, PUSH_BUNDLE_SPARE
 from ovpn6.protocol.negotiation_rules import PeerCapabilities
 
@@ -33,6 +33,7 @@ class PushFacts:
     cipher: str
     capabilities: PeerCapabilities
     tun_mtu: int
+    data_format: DataFormat = DataFormat.CLASSIC
     token: SecretBytes | None = None
     compression: str = ""
 
@@ -128,7 +129,7 @@ def _own(facts: PushFacts) -> list[str]:
         options.append(f"cipher {facts.cipher}")
     if facts.compression:
         options.append(facts.compression)
-    options += _protocol_flags(capabilities)
+    options += _protocol_flags(capabilities, facts.data_format)
     mtu = pushed_mtu(facts.tun_mtu, capabilities)
     if mtu is not None:
         options.append(f"tun-mtu {mtu}")
@@ -140,7 +141,7 @@ def auth_token_option(token: SecretBytes) -> str:
     return f"auth-token {token.reveal().decode()}"
 
 
-def _protocol_flags(capabilities: PeerCapabilities) -> list[str]:
+def _protocol_flags(capabilities: PeerCapabilities, data_format: DataFormat) -> list[str]:
     """A client that knows ``cc-exit`` knows ``tls-ekm`` as a flag too; an older one has an option
     for it."""
     options: list[str] = []
@@ -153,6 +154,8 @@ def _protocol_flags(capabilities: PeerCapabilities) -> list[str]:
         options.append("key-derivation tls-ekm")
     if capabilities.dyn_tls_crypt:
         flags.append("dyn-tls-crypt")
+    if data_format is DataFormat.EPOCH:
+        flags.append("aead-epoch")
     if flags:
         options.append(f"protocol-flags {' '.join(flags)}")
     return options

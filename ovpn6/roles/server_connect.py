@@ -15,7 +15,7 @@ from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import ConfigErrors, Source
 from ovpn6.model.flow import ClientConfigRead, ReadClientConfig, UpdatePeer
 from ovpn6.model.names import Instant, Level
-from ovpn6.model.specs import ScriptCall, ScriptResult
+from ovpn6.model.specs import DataFormat, ScriptCall, ScriptResult
 from ovpn6.protocol.messages import RESTART
 from ovpn6.protocol.negotiation_rules import IvProto, choose_cipher
 from ovpn6.roles import server_data
@@ -191,6 +191,8 @@ def _settle_protocol(core: ServerCore, peer: ServerPeer, now: Instant) -> bool:
         )
         return False
     peer.grant.cipher = cipher
+    if core.context.data_epoch and capabilities.data_epoch:
+        peer.grant.data_format = DataFormat.EPOCH
     peer.grant.framing = agreed.framing
     peer.grant.compression_push = agreed.push
     return True

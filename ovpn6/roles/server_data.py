@@ -175,7 +175,10 @@ def _derive(core: ServerCore, peer: ServerPeer, key_id: KeyId) -> KeyMaterial:
     capabilities = peer.person.capabilities
     if capabilities is None:
         raise UsageError("keys before the client was heard")
-    return peer.connection.derive_keys(key_id, peer.grant.cipher, use_ekm=capabilities.ekm)
+    grant = peer.grant
+    return peer.connection.derive_keys(
+        key_id, grant.cipher, use_ekm=capabilities.ekm, data_format=grant.data_format
+    )
 
 
 def _options(core: ServerCore, peer: ServerPeer) -> list[str]:
@@ -198,6 +201,7 @@ def _options(core: ServerCore, peer: ServerPeer) -> list[str]:
         peer=peer.peer,
         cipher=grant.cipher,
         capabilities=capabilities,
+        data_format=grant.data_format,
         tun_mtu=tun_mtu,
         token=person.token,
         compression=grant.compression_push,

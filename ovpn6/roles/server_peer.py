@@ -27,7 +27,7 @@ from ovpn6.model.errors import UsageError
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, PeerId, SessionId, Transport
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import Framing
+from ovpn6.model.specs import DataFormat, Framing
 from ovpn6.protocol.connection import Connection
 from ovpn6.protocol.negotiation_rules import PeerCapabilities
 from ovpn6.roles.address_pool import Lease
@@ -135,6 +135,7 @@ class Grant:
     ipv4: IPv4Interface | None = None
     ipv6: IPv6Interface | None = None
     cipher: str = ""
+    data_format: DataFormat = DataFormat.CLASSIC
     framing: Framing = Framing.NONE
     compression_push: str = ""
     connected: bool = False

@@ -121,6 +121,7 @@ SAMPLES: dict[str, str] = {
     "cipher": "AES-128-GCM",
     "replay-window": "128 30",
     "mute-replay-warnings": "",
+    "epoch-keys": "no",
     "keepalive": "10 60",
     "ping": "10",
     "ping-restart": "60",
@@ -378,3 +379,15 @@ def test_what_a_sample_sets_is_shown_by_normalised(
         base = _base(OPTIONS[name], server_text, client_text)
         lines = normalised(load(f"{base}{name} {words}\n")).splitlines()
         assert any(line.split(" ")[0] == name for line in lines), name
+
+
+def test_epoch_keys_may_be_declined_or_limited(load: Load, fail: Fail, server_text: str) -> None:
+    plain = load(server_text).data
+    assert (plain.epoch_keys, plain.epoch_usage) == (True, None)
+    for word, expected in (("no", (False, None)), ("500", (True, 500))):
+        config = load(f"{server_text}epoch-keys {word}\n")
+        assert (config.data.epoch_keys, config.data.epoch_usage) == expected
+        assert f"epoch-keys {word}" in normalised(config)
+    for word in ("yes", "0", "63", str(2**36)):
+        (error,) = fail(f"{server_text}epoch-keys {word}\n")
+        assert error.startswith("x.conf:6: epoch-keys:")

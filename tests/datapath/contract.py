@@ -303,13 +303,24 @@ class DatapathContract:
         assert got.link_in == 3 * (len(UP) + 28) + len(UP) + 24
 
     def test_what_opens_in_a_later_epoch_takes_our_sending_there(self, epochs: Rig) -> None:
-        for epoch in (1, 2, 6, 6):
-            inject_epoch(epochs, UP, epoch)
-        epochs.until(lambda: dropped(epochs, 0, "data replay") == 1)
-        assert epochs.delivered(0) == [UP] * 3
+        inject_epoch(epochs, UP, 3)
+        epochs.until(lambda: epochs.delivered(0) == [UP])
         epochs.enter(0, DOWN)
-        # The client's own data path was passed by: epoch 6 is five ahead of it.
-        epochs.until(lambda: dropped(epochs, 1, "data unknown epoch") == 1)
+        epochs.until(lambda: epochs.delivered(1) == [DOWN])
+        # The client's own data path was taken along: its first packet of epoch 1 would be a replay.
+        inject_epoch(epochs, UP, 1)
+        epochs.until(lambda: epochs.delivered(0) == [UP] * 2)
+        epochs.enter(1, UP)
+        epochs.enter(1, UP)
+        epochs.until(lambda: epochs.delivered(0) == [UP] * 3)
+        assert dropped(epochs, 0, "data replay") == 1
+
+    def test_epochs_too_far_ahead_are_unknown(self, epochs: Rig) -> None:
+        inject_epoch(epochs, UP, 6)
+        epochs.until(lambda: dropped(epochs, 0, "data unknown epoch") == 1)
+        inject_epoch(epochs, UP, 5)
+        inject_epoch(epochs, UP, 9)
+        epochs.until(lambda: epochs.delivered(0) == [UP] * 2)
 
     def test_a_forged_packet_of_a_future_epoch_changes_nothing(self, epochs: Rig) -> None:
         forged = b"\x48\0\0\x05\0\3\0\0\0\0\0\1" + bytes(60)

@@ -59,6 +59,16 @@ def test_a_replay_window_that_the_kernel_does_not_heed_is_told(tmp_path: Path) -
     )
 
 
+def test_an_epoch_limit_that_the_kernel_does_not_heed_is_told(tmp_path: Path) -> None:
+    choice = choose(Demands(epoch_usage=500), lambda: USABLE, tmp_path)
+    assert choice.is_kernel
+    assert choice.notices == ("epoch-keys has no effect: the kernel has one key a negotiation",)
+
+
+def test_user_space_has_epoch_keys(tmp_path: Path) -> None:
+    assert choose(Demands(disable_dco=True), unasked, tmp_path).capabilities.data_epoch
+
+
 def test_nothing_is_advertised_that_the_kernel_lacks(tmp_path: Path) -> None:
     capabilities = choose(Demands(), lambda: USABLE, tmp_path).capabilities
     assert not capabilities.occ

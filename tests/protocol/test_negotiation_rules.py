@@ -75,6 +75,19 @@ def test_what_the_data_path_lacks_is_not_advertised(bit: IvProto) -> None:
     assert "IV_COMP" not in text
 
 
+def test_the_epoch_format_is_advertised_where_the_data_path_has_it() -> None:
+    text = client_peer_info(
+        version="1",
+        platform="linux",
+        ciphers=SERVER,
+        tun_mtu_max=1600,
+        compression_stubs=False,
+        data_epoch=True,
+    )
+    assert capabilities(parse_peer_info(text)).data_epoch
+    assert not capabilities({"IV_PROTO": "990"}).data_epoch
+
+
 @given(st.text())
 def test_any_peer_info_gives_printable_lines(text: str) -> None:
     for name, value in parse_peer_info(text).items():

@@ -184,6 +184,7 @@ class World:
         *servers: Server,
         credentials: Credentials | None = None,
         seed: int = 1,
+        data_epoch: bool = False,
     ) -> None:
         self.config = configuration or config()
         self.servers = {server.endpoint: server for server in servers or (Server(HOME),)}
@@ -209,6 +210,7 @@ class World:
                 environment={"PATH": "/bin"},
                 wrapping=lambda remote: ClientWrapping(PlainWrapper()),
                 credentials=credentials or Credentials(),
+                data_epoch=data_epoch,
             )
         )
         self._queue: list[tuple[float, int, Callable[[], None]]] = []

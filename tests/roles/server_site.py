@@ -193,6 +193,7 @@ class Site:
         config: TunnelConfig | None = None,
         *,
         framings: frozenset[Framing] = frozenset(Framing),
+        data_epoch: bool = False,
         pool_text: str = "",
         token_secret: SecretBytes | None = None,
         wrapping: ServerWrapping = PLAIN,
@@ -231,6 +232,7 @@ class Site:
                 acceptor=acceptor,
                 pool_text=pool_text,
                 auth_token_secret=token_secret,
+                data_epoch=data_epoch,
             )
         )
         if start:

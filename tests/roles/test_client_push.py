@@ -21,7 +21,7 @@ from ovpn6.config.schema import (
 )
 from ovpn6.model import flow
 from ovpn6.model.names import Transport
-from ovpn6.model.specs import Framing, Keepalive
+from ovpn6.model.specs import DataFormat, Framing, Keepalive
 from ovpn6.protocol.messages import PushReply
 from ovpn6.roles.client_env import script_call, tunnel_environment
 from ovpn6.roles.client_plan import Means, Tunnel, describe, plan_tunnel
@@ -197,6 +197,27 @@ def test_framing_is_the_pushed_or_configured_stub(
 ) -> None:
     pushed = replace(PUSHED, compression=compression)
     assert plan(pushed, data=DataConfig(comp_stub=stub)).framing is framing
+
+
+def test_a_server_that_chooses_the_epoch_format_gets_it_for_all_keys() -> None:
+    push = PUSH.replace("dyn-tls-crypt", "dyn-tls-crypt aead-epoch")
+    world = World(None, Server(HOME, push=(push,)), data_epoch=True).connect()
+    assert int(world.server.hellos[0].peer_info["IV_PROTO"]) & 1 << 10
+    assert world.logged("protocol-flags cc-exit tls-ekm dyn-tls-crypt aead-epoch")
+    world.renegotiate()
+    world.run(lambda: len(world.of(flow.InstallKey)) == 2)
+    for ours in (order.key for order in world.of(flow.InstallKey)):
+        assert world.server.connection is not None
+        theirs = world.server.connection.derive_keys(
+            ours.key_id, ours.cipher, use_ekm=True, data_format=DataFormat.EPOCH
+        )
+        assert ours.data_format is DataFormat.EPOCH
+        assert (ours.send_key, ours.receive_key) == (theirs.receive_key, theirs.send_key)
+
+
+def test_a_server_that_declines_the_epoch_format_gets_the_classic_one() -> None:
+    world = World(data_epoch=True).connect()
+    assert [order.key.data_format for order in world.of(flow.InstallKey)] == [DataFormat.CLASSIC]
 
 
 def test_keys_come_from_the_exporter_only_when_the_server_says_so() -> None:

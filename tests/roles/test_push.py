@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ovpn6.config.schema import PeerConfig
 from ovpn6.model.names import PeerId
 from ovpn6.model.secrets import SecretBytes
-from ovpn6.model.specs import Framing
+from ovpn6.model.specs import DataFormat, Framing
 from ovpn6.protocol.messages import push_replies
 from ovpn6.protocol.negotiation_rules import PeerCapabilities
 from ovpn6.roles.push import (
@@ -109,6 +109,12 @@ def test_client_does_not_get_its_own_lan_as_a_route() -> None:
     lans = (IPv6Network("2001:db8:5::/48"), IPv4Network("198.51.100.0/24"))
     options = push_options(SERVER_PUSH, PeerConfig(iroutes=lans), FACTS)
     assert not any(o.startswith(("route ", "route-ipv6 ")) for o in options)
+
+
+def test_a_client_in_the_epoch_format_is_told_so_last() -> None:
+    facts = replace(FACTS, data_format=DataFormat.EPOCH)
+    flags = "protocol-flags cc-exit tls-ekm dyn-tls-crypt aead-epoch"
+    assert flags in push_options((), PeerConfig(), facts)
 
 
 def test_older_client_gets_its_own_word_for_the_exporter() -> None:

@@ -32,11 +32,11 @@ from ovpn6.model.flow import (
     UpdatePeer,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
-from ovpn6.model.specs import Keepalive
+from ovpn6.model.specs import DataFormat, Keepalive
 from ovpn6.protocol.events import Exchanged, Transmit
 from ovpn6.protocol.packets import Opcode
 from ovpn6.roles.key_change import SERVER_DEFERRAL
-from tests.roles.server_site import SERVER, Site, config_of
+from tests.roles.server_site import PEER_INFO_26, SERVER, Site, config_of
 
 GONE = ScriptsConfig(client_connect=("/connect",), client_disconnect=("/gone",))
 POOL = replace(SERVER, ifconfig_pool_persist=FilePath("/pool"), ifconfig_pool_persist_interval=100)
@@ -62,6 +62,31 @@ def test_renegotiated_key_is_installed_beside_the_old_one_then_swapped() -> None
     own = client.connection.derive_keys(KeyId(1), "AES-256-GCM", use_ekm=True)
     assert own.send_key == install.key.receive_key
     assert site.datapath.keys[client.peer] == {KeySlot.PRIMARY: 1, KeySlot.SECONDARY: 0}
+
+
+EPOCH_INFO = {**PEER_INFO_26, "IV_PROTO": str(990 | 1 << 10)}
+
+
+@pytest.mark.parametrize(
+    ("data_epoch", "info", "expected"),
+    [
+        (True, EPOCH_INFO, DataFormat.EPOCH),
+        (True, PEER_INFO_26, DataFormat.CLASSIC),
+        (False, EPOCH_INFO, DataFormat.CLASSIC),
+    ],
+)
+def test_the_epoch_format_needs_our_data_path_and_the_clients_word(
+    data_epoch: bool, info: dict[str, str], expected: DataFormat
+) -> None:
+    site = Site(data_epoch=data_epoch)
+    client = site.connected(info=info)
+    client.renegotiate()
+    [flags] = [option for option in client.options if option.startswith("protocol-flags")]
+    assert ("aead-epoch" in flags) == (expected is DataFormat.EPOCH)
+    installs = [order for order in site.kinds(InstallKey) if isinstance(order, InstallKey)]
+    assert [order.key.data_format for order in installs] == [expected, expected]
+    own = client.connection.derive_keys(KeyId(1), "AES-256-GCM", use_ekm=True, data_format=expected)
+    assert own.send_key == installs[-1].key.receive_key
 
 
 def test_old_key_is_dropped_when_its_transition_window_is_over() -> None:

@@ -14,6 +14,8 @@ from ovpn6.model.specs import Keepalive
 
 _SECTION = "Data channel"
 _DAY = 86400
+_LEAST_EPOCH_USAGE = 64
+"""An epoch has more than one packet."""
 _NO_COMPRESSION = "compression is not supported: it leaks what is encrypted"
 
 
@@ -42,6 +44,21 @@ def _fold_inactive(draft: Draft, directive: Directive, section: str) -> None:
 def _show_inactive(config: TunnelConfig) -> list[tuple[str, ...]]:
     data = config.data
     return [(str(data.inactive), str(data.inactive_bytes))] if data.inactive else []
+
+
+def _fold_epoch_keys(draft: Draft, directive: Directive) -> None:
+    if directive.args[0] == "no":
+        put(draft, "data", epoch_keys=False, epoch_usage=None)
+    else:
+        usage = integer(_LEAST_EPOCH_USAGE, 2**36 - 1)(directive.args[0])
+        put(draft, "data", epoch_keys=True, epoch_usage=usage)
+
+
+def _show_epoch_keys(config: TunnelConfig) -> list[tuple[str, ...]]:
+    data = config.data
+    if not data.epoch_keys:
+        return [("no",)]
+    return [(str(data.epoch_usage),)] if data.epoch_usage is not None else []
 
 
 def _fold_keepalive(draft: Draft, directive: Directive) -> None:
@@ -186,6 +203,15 @@ ROWS: tuple[Option, ...] = (
         "",
         "Do not log replayed packets.",
         flag("data.mute_replay_warnings"),
+    ),
+    _row(
+        "epoch-keys",
+        "HOW",
+        "`no` keeps the older format of data packets with peers that have epoch keys. A number "
+        "begins an epoch after so many packets and blocks of 16 bytes, for tests: the loss of "
+        "four epochs in a row ends the connection. Otherwise the cipher's safe limit decides. A "
+        "directive of ovpn6 alone.",
+        Effect(_fold_epoch_keys, _show_epoch_keys),
     ),
     _row(
         "keepalive",
