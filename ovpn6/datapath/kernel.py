@@ -294,7 +294,9 @@ class KernelDatapath:
         if isinstance(opened, KernelTcpLink):
             opened.detach()
 
-    def _received(self, link: Link, datagrams: Sequence[bytes], source: Source) -> None:
+    def _received(
+        self, link: Link, datagrams: Sequence[bytes], source: Source, traffic_class: int
+    ) -> None:
         for datagram in datagrams:
             opcode = datagram[0] >> 3 if datagram else None
             if opcode in _CONTROL_OPCODES:

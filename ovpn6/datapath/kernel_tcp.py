@@ -89,9 +89,9 @@ class KernelTcpLink:
                 return
             if packet is None:
                 return
-            self._deliver(self, (packet,), None)
+            self._deliver(self, (packet,), None, 0)
 
-    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
+    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
         """Send in order. A full queue drops all of them."""
         if self._closed:
             count(self._counts, "send closed link", len(datagrams))

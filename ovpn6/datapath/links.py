@@ -29,8 +29,8 @@ from ovpn6.model.specs import LinkSpec, SocketOptions
 LISTEN_BACKLOG = 128
 
 Source = Hashable
-Deliver = Callable[["Link", Sequence[bytes], Source], None]
-"""Takes the datagrams of one link and source, in order."""
+Deliver = Callable[["Link", Sequence[bytes], Source, int], None]
+"""Takes the datagrams of one link, source and traffic class (0 over TCP), in order."""
 
 
 class Link(Protocol):
@@ -40,8 +40,11 @@ class Link(Protocol):
     can_float: bool
     """Peers may move to and from it (UDP)."""
 
-    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
-        """Send in order. What the kernel does not take is dropped and counted."""
+    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+        """Send in order. What the kernel does not take is dropped and counted.
+
+        Over TCP the traffic class is the connection's own.
+        """
 
     def source(self, path: Path) -> Source:
         """The source that stands for a path on this link. Raises ``UsageError``."""

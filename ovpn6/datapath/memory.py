@@ -81,7 +81,7 @@ class MemoryLink:
         """The other end closed the connection."""
         self._owner.broken(self)
 
-    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
+    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
         target = self.remote or source
         assert isinstance(target, Endpoint)
         for datagram in datagrams:
@@ -210,7 +210,7 @@ class MemoryDatapath(DatapathCore):
 
     def arrived(self, link: MemoryLink, data: bytes, source: Source) -> None:
         """A datagram for one of our links."""
-        self._worker.received(link, (data,), source)
+        self._worker.received(link, (data,), source, 0)
 
     def accepted(self, listener: MemoryListener, remote: Endpoint) -> Endpoint:
         """A TCP connection to one of our listeners."""

@@ -21,6 +21,7 @@ IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
 
+_INT = struct.Struct("=i")
 _IN_PKTINFO = struct.Struct("=i4s4s")
 _IN6_PKTINFO = struct.Struct("=16si")
 
@@ -68,3 +69,27 @@ def source_ancillary(local: IPAddress, family: int, scope_id: int) -> Ancillary:
         return socket.IPPROTO_IP, IP_PKTINFO, info
     packed = local.packed if len(local.packed) == 16 else V4_MAPPED + local.packed
     return socket.IPPROTO_IPV6, IPV6_PKTINFO, _IN6_PKTINFO.pack(packed, scope_id)
+
+
+def traffic_class_in(ancillary: Sequence[Ancillary]) -> int:
+    """The traffic class or TOS octet that a datagram came with, 0 when it is not there.
+
+    All datagrams of a train have the same: the kernel merges no others.
+    """
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_TCLASS:
+            return int(_INT.unpack_from(data)[0]) & 0xFF
+        if level == socket.IPPROTO_IP and kind == socket.IP_TOS:
+            return data[0]
+    return 0
+
+
+def traffic_class_ancillary(address: SockAddr, traffic_class: int) -> Ancillary:
+    """What makes a datagram to ``address`` leave with a traffic class.
+
+    To a v4-mapped address an IPv6 socket sends IPv4, which heeds IPv4's kind alone.
+    """
+    value = _INT.pack(traffic_class)
+    if len(address) == 2 or address[0].startswith("::ffff:"):
+        return socket.IPPROTO_IP, socket.IP_TOS, value
+    return socket.IPPROTO_IPV6, socket.IPV6_TCLASS, value

@@ -76,7 +76,7 @@ class TcpLink:
             if len(chunk) < RECEIVE_SIZE:
                 return
 
-    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
+    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
         """Send in order. A full queue drops all of them."""
         if self._closed:
             count(self._counts, "send closed link", len(datagrams))
@@ -136,7 +136,7 @@ class TcpLink:
             start = end
         self._partial = data[start:]
         if datagrams:
-            self._deliver(self, datagrams, None)
+            self._deliver(self, datagrams, None, 0)
 
     def _write(self, data: bytes | bytearray) -> int:
         try:

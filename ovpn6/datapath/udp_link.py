@@ -23,12 +23,15 @@ from ovpn6.datapath.sockaddr import (
     source_ancillary,
     to_endpoint,
     to_sockaddr,
+    traffic_class_ancillary,
+    traffic_class_in,
 )
 from ovpn6.model.addresses import IPAddress, Path
 from ovpn6.model.names import LinkId
 
 UDP_SEGMENT = 103
 UDP_GRO = 104
+IP_RECVTOS = 13
 MAX_TRAIN = 64
 """Segments in one send; kernels before 6.9 refuse more."""
 MAX_TRAIN_OCTETS = 65_507
@@ -68,6 +71,9 @@ class UdpLink:
         self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         self._longest = 1 if Offload.SEGMENT in without else MAX_TRAIN
         if Offload.GRO not in without:
             try:
@@ -91,13 +97,16 @@ class UdpLink:
                 count_error(self._counts, "receive", error)
                 left -= 1
                 continue
-            datagrams = split_train(data, ancillary) if ancillary else (data,)
+            datagrams = split_train(data, ancillary)
             left -= len(datagrams)
-            deliver(self, datagrams, self._received_from(address, ancillary))
+            source = self._received_from(address, ancillary)
+            deliver(self, datagrams, source, traffic_class_in(ancillary))
 
-    def send(self, datagrams: Sequence[bytes], source: Source) -> None:
+    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
         """Send in order, runs of equal size as one train."""
         address, ancillary = self._destination(source)
+        if traffic_class:
+            ancillary = (*ancillary, traffic_class_ancillary(address, traffic_class))
         total = len(datagrams)
         start = 0
         while start < total:

@@ -52,13 +52,14 @@ log = logging.getLogger("ovpn6.datapath")
 class UserspaceOptions:
     """``replay-window`` packets and seconds, and ``mute-replay-warnings``. ``epoch_usage``: when
     an epoch is left, in blocks plus packets; None as the cipher demands. ``without``: offloads
-    not to be used."""
+    not to be used. ``copy_dscp``: ``passtos``."""
 
     replay_window: int = 64
     replay_time: int = 15
     mute_replay_warnings: bool = False
     epoch_usage: int | None = None
     without: frozenset[Offload] = field(default_factory=lambda: refused(os.environ))
+    copy_dscp: bool = False
 
 
 class UserspaceDatapath(DatapathCore):
@@ -87,6 +88,7 @@ class UserspaceDatapath(DatapathCore):
             os.write,
             None if options.epoch_usage is None else UsageLimits(options.epoch_usage),
         )
+        self._worker.copy_dscp = options.copy_dscp
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id

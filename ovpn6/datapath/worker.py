@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from ovpn6.datapath.errors import Counts, count, count_error
 from ovpn6.datapath.interface import ReportSink
 from ovpn6.datapath.links import Link, Source
+from ovpn6.datapath.offload import ecn
 from ovpn6.datapath.offload.coalesce import Merger
 from ovpn6.datapath.offload.segment import Uncuttable, cut
 from ovpn6.datapath.offload.vnet import VNET_SIZE, decode_vnet
@@ -66,7 +67,8 @@ REASONS: dict[type[PeerError], str] = {
 
 
 class Worker:
-    """Moves packets. ``tunnel`` is the device's descriptor, -1 when there is none."""
+    """Moves packets. ``tunnel`` is the device's descriptor, -1 when there is none. ``copy_dscp``:
+    outer packets get the DSCP of inner ones (``passtos``)."""
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class Worker:
         self._tunnel_lost = tunnel_lost
         self._read = read
         self._write = write
+        self.copy_dscp = False
         self._merger: Merger | None = None
         self._deliver: Callable[[bytes], None] = self._write_packet
 
@@ -109,6 +112,7 @@ class Worker:
         owners = self._peers.routes.memo
         run: list[bytes] = []
         runner: Peer | None = None
+        run_class = 0
         left = TUNNEL_BUDGET
         while left > 0:
             try:
@@ -138,10 +142,15 @@ class Worker:
             if key is None:
                 count(self._counts, "tunnel no key")
                 continue
-            if peer is not runner:
+            outer = 0
+            if self.copy_dscp or peer.spec.copy_ecn:
+                # One super-packet is of one class.
+                copied = ecn.copied_bits(peer.spec.copy_ecn, self.copy_dscp)
+                outer = ecn.traffic_class(packet) & copied
+            if peer is not runner or outer != run_class:
                 if runner is not None:
-                    self.transmit(runner, run)
-                runner = peer
+                    self.transmit(runner, run, run_class)
+                runner, run_class = peer, outer
                 run = []
             try:
                 if peer.framing is None:
@@ -155,20 +164,22 @@ class Worker:
             except KeyExhausted:
                 count(self._counts, "tunnel key exhausted")
         if runner is not None:
-            self.transmit(runner, run)
+            self.transmit(runner, run, run_class)
 
-    def transmit(self, peer: Peer, datagrams: Sequence[bytes]) -> None:
+    def transmit(self, peer: Peer, datagrams: Sequence[bytes], traffic_class: int = 0) -> None:
         """Send sealed datagrams to where the peer is."""
         link = peer.link
         if link is None:
             count(self._counts, "send closed link", len(datagrams))
         else:
-            link.send(datagrams, peer.source)
+            link.send(datagrams, peer.source, traffic_class)
 
     # --- in -------------------------------------------------------------------------------------
 
-    def received(self, link: Link, datagrams: Sequence[bytes], source: Source) -> None:
-        """Open and write what arrived from one source."""
+    def received(
+        self, link: Link, datagrams: Sequence[bytes], source: Source, traffic_class: int
+    ) -> None:
+        """Open and write what arrived from one source in one traffic class."""
         by_wire_id = self._peers.by_wire_id
         owners = self._peers.routes.memo
         deliver = self._deliver
@@ -220,6 +231,13 @@ class Worker:
             if owners.get(address) is not peer and self._peers.routes.find(address) is not peer:
                 self._drop_opened(peer, packet, "inner source address")
                 continue
+            if traffic_class & 1:
+                # CE, or ECT(1) as a lesser mark: the others change no inner packet.
+                marked = ecn.deliver(packet, traffic_class)
+                if marked is None:
+                    self._drop_opened(peer, packet, "inner without ECN met congestion")
+                    continue
+                packet = marked
             deliver(packet)
 
     def flush(self) -> None:

@@ -69,7 +69,8 @@ class PeerSpec:
     for asymmetric ids). ``networks`` is what it may send from and what is sent to it: host
     addresses as /128 and /32, iroutes, and ``::/0`` with ``0.0.0.0/0`` for a client's only peer.
     ``inactive_after``/``inactive_bytes``: report ``PeerInactive`` after that many seconds with
-    fewer payload bytes than that, 0 never.
+    fewer payload bytes than that, 0 never. ``copy_ecn``: congestion marks of inner packets go on
+    outer ones, for a peer that is known to carry them back inside (RFC 6040 4.1).
     """
 
     peer: PeerId
@@ -81,6 +82,7 @@ class PeerSpec:
     float_allowed: bool = True
     inactive_after: int = 0
     inactive_bytes: int = 0
+    copy_ecn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ class FaultyDevice(DatapathCore):
         self.add_peer(PeerSpec(PeerId(5), 5, Path(LinkId(1), THERE), (ip_network("::/0"),)))
         self.install_key(PeerId(5), KeySlot.PRIMARY, key_pair(0))
 
-    def arrive(self, datagram: bytes, source: Endpoint = THERE) -> None:
-        self._worker.received(self.link, (datagram,), source)
+    def arrive(self, datagram: bytes, source: Endpoint = THERE, traffic_class: int = 0) -> None:
+        self._worker.received(self.link, (datagram,), source, traffic_class)
 
     def _device_lost(self, error: OSError) -> None:
         self.lost.append(error.errno)

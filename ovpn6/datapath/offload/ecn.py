@@ -39,13 +39,13 @@ def set_traffic_class(packet: bytes, value: int) -> bytes:
     return packet[:1] + bytes((value,)) + packet[2:10] + checksum + packet[12:]
 
 
-def outer_class(inner: int, copy_ecn: bool, copy_dscp: bool) -> int:
-    """The traffic class of an outer packet (RFC 6040 4.1).
+def copied_bits(copy_ecn: bool, copy_dscp: bool) -> int:
+    """Which bits of a traffic class an outer packet has of its inner one (RFC 6040 4.1).
 
     ``copy_ecn``: normal mode, for a peer that is known to propagate marks; else compatibility
     mode, which sends Not-ECT. ``copy_dscp``: ``passtos``.
     """
-    return inner & ((ECN_MASK if copy_ecn else 0) | (0xFC if copy_dscp else 0))
+    return (ECN_MASK if copy_ecn else 0) | (0xFC if copy_dscp else 0)
 
 
 def deliver(packet: bytes, outer: int) -> bytes | None:
