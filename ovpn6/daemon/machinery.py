@@ -8,15 +8,15 @@ import os
 from collections.abc import Callable
 
 from ovpn6.config.schema import TunnelConfig
+from ovpn6.daemon.leftovers import remove_devices
 from ovpn6.daemon.logs import Logger
+from ovpn6.daemon.namespace_watch import NamespaceWatch
 from ovpn6.datapath.choose import Demands, KernelOptions, choose, is_kernel, open_datapath
 from ovpn6.datapath.interface import Capabilities, Datapath
-from ovpn6.datapath.kernel_device import remove_leftovers
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.errors import HostError, UsageError
-from ovpn6.model.flow import Input
+from ovpn6.model.flow import DeviceLost, Input
 from ovpn6.model.names import Level, LinkId
-from ovpn6.model.specs import DeviceSpec
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, HostState
 from ovpn6.netconf.netlink import NetlinkHost
 
@@ -46,6 +46,7 @@ class Machinery:
         self.receiver: Callable[[Input], None] = _nobody
         self._datapath: Datapath | None = None
         self._host: HostState | None = None
+        self._watch: NamespaceWatch | None = None
         self._link_ids = itertools.count(FIRST_ACCEPTED_LINK)
 
     @property
@@ -69,6 +70,9 @@ class Machinery:
 
     def open(self, config: TunnelConfig) -> None:
         """Have datapath, device and host state; what was kept stays. Raises ``HostError``."""
+        if self._watch is not None and self._watch.reason:
+            # It was told while nobody listened.
+            self.close_device()
         if self._datapath is None:
             self._datapath = self._new_datapath(config)
         spec = config.host.device
@@ -77,10 +81,17 @@ class Machinery:
                 notice=lambda text: self.logger.log(Level.NOTICE, text), owner=self._owner
             )
         if not self.device:
-            self._remove_leftovers(spec)
+            for netns in dict.fromkeys(("", spec.netns)):
+                remove_devices(self.logger, netns)
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
             self.logger.log(Level.NOTICE, f"{_kind(self.capabilities)} device {self.device} opened")
         self._host.open(self.device, spec.netns, "", spec.txqueuelen)
+        if spec.netns and self._watch is None:
+            self._watch = NamespaceWatch(
+                spec.netns,
+                asyncio.get_running_loop(),
+                lambda reason: self.receiver(DeviceLost(reason)),
+            )
 
     def gateway_environment(self) -> dict[str, str]:
         """The host's default gateways by OpenVPN's names."""
@@ -94,6 +105,9 @@ class Machinery:
 
     def close_device(self) -> None:
         """Take the host's state and the device away."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._host is not None and self.device:
             self._try(self._host.forget_device)
         if self._datapath is not None:
@@ -127,14 +141,6 @@ class Machinery:
             KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
         )
-
-    def _remove_leftovers(self, spec: DeviceSpec) -> None:
-        """A device in the kernel outlives the process that made it."""
-        try:
-            for name in remove_leftovers(spec.netns):
-                self.logger.log(Level.NOTICE, f"removed {name}, whose process died")
-        except HostError as error:
-            self.logger.log(Level.WARNING, f"looking for devices left behind: {error}")
 
     def _try(self, undo: Callable[[], None]) -> None:
         try:

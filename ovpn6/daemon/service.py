@@ -22,6 +22,7 @@ from ovpn6.daemon import privileges
 from ovpn6.daemon.background import Background, daemonize, write_pid
 from ovpn6.daemon.credentials import client_credentials
 from ovpn6.daemon.kept_files import KeptFiles
+from ovpn6.daemon.leftovers import remove_devices
 from ovpn6.daemon.life import Life
 from ovpn6.daemon.logs import Logger, bridge_logging, log_options, open_target
 from ovpn6.daemon.machinery import Machinery
@@ -175,8 +176,9 @@ class _Service:
 
     def _log_recovery(self) -> None:
         """Undo what a killed predecessor left behind."""
-        for line in recover(DEFAULT_STATE_DIR):
-            self._process.logger.log(Level.NOTICE, line)
+        logger = self._process.logger
+        for line in recover(DEFAULT_STATE_DIR, was_in=lambda netns: remove_devices(logger, netns)):
+            logger.log(Level.NOTICE, line)
 
     def _enter_background(self, settings: ProcessConfig) -> None:
         if not settings.daemon or notify("READY=0"):

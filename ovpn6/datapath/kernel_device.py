@@ -43,7 +43,9 @@ _LINK = struct.Struct("=16xBxHiII")
 """``struct nlmsghdr``, then of ``struct ifinfomsg``: family, type, index, flags, change."""
 _MARK = re.compile(r"ovpn6 process (\d+) started (\d+) in (\d+)")
 
-_GONE = "deleted or moved to another namespace"
+_DELETED = "somebody deleted it"
+_MOVED = "somebody moved it to another network namespace, where dev-netns could have made it"
+_GONE = "deleted or moved to another network namespace"
 
 _T = TypeVar("_T")
 
@@ -65,6 +67,9 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
         (3, "IFLA_IFNAME", "asciiz"),
         (18, "IFLA_LINKINFO", "info"),
         (20, "IFLA_IFALIAS", "asciiz"),
+        (45, "IFLA_NEW_NETNSID", "int32"),
+        (46, "IFLA_TARGET_NETNSID", "int32"),
+        (49, "IFLA_NEW_IFINDEX", "int32"),
     )
 
     class info(nla):  # type: ignore[misc]
@@ -99,6 +104,7 @@ class KernelDevice:
         self.name = name
         self.index = index
         self.is_up = False
+        self._moved_to: tuple[int, int] | None = None
 
     def fileno(self) -> int:
         """Readable when something happened to some device: call :meth:`look`."""
@@ -109,7 +115,8 @@ class KernelDevice:
         try:
             for kind, packet in self._watch.read():
                 if self._is_end(kind, packet):
-                    return _GONE
+                    self._moved_to = _new_place(packet)
+                    return _MOVED if self._moved_to else _DELETED
         except Overrun:
             if not self._exists():
                 return _GONE
@@ -121,8 +128,12 @@ class KernelDevice:
         return self._route
 
     def remove(self) -> None:
-        """Delete it, if it is there. Raises ``HostError``."""
-        _delete(self._route, self.name, self.index)
+        """Delete it, if it is there, or where it was moved to. Raises ``HostError``."""
+        if self._moved_to is None:
+            _delete(self._route, self.name, self.index)
+        else:
+            namespace, index = self._moved_to
+            _delete(self._route, self.name, index, namespace)
 
     def close(self) -> None:
         """Close the sockets; the device stays."""
@@ -251,9 +262,21 @@ def _make(route: Conversation, wanted: str, many_peers: bool) -> tuple[str, int]
     return name, index
 
 
-def _delete(route: Conversation, name: str, index: int) -> None:
+def _new_place(packet: bytes) -> tuple[int, int] | None:
+    """Of an ``RTM_DELLINK``: the namespace, by its id in ours, where the device is now, and its
+    number there. None when it is nowhere."""
+    message = LinkMessage(packet)
+    message.decode()
+    said = dict(message["attrs"])
+    namespace, index = said.get("IFLA_NEW_NETNSID"), said.get("IFLA_NEW_IFINDEX")
+    return None if namespace is None or index is None else (namespace, index)
+
+
+def _delete(route: Conversation, name: str, index: int, namespace: int | None = None) -> None:
+    operation = f"remove device {name}"
+    where = {"IFLA_TARGET_NETNSID": namespace}
     try:
-        route.request(f"remove device {name}", RTM_DELLINK, LinkMessage, {"index": index})
+        route.request(operation, RTM_DELLINK, LinkMessage, {"index": index}, where)
     except HostError as error:
         if error.errno != errno.ENODEV:
             raise

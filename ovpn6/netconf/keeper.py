@@ -30,6 +30,8 @@ class HostKeeper:
         """Take charge of a device, or find it again."""
         if self._charge is None:
             self._charge = self._start(device, netns, instance)
+            if netns:
+                self._charge.claim()
         ledger = self._charge.ledger
         if (ledger.device, ledger.netns) != (device, netns):
             raise UsageError(f"{ledger.device} is still open")

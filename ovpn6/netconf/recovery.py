@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,14 +25,18 @@ from ovpn6.netconf.undo import Undoing
 
 
 def recover(
-    state_dir: Path = DEFAULT_STATE_DIR, open_namespace: OpenNamespace = NetlinkNamespace
+    state_dir: Path = DEFAULT_STATE_DIR,
+    open_namespace: OpenNamespace = NetlinkNamespace,
+    was_in: Callable[[str], None] = lambda netns: None,
 ) -> list[str]:
     """Undo it; returns a line for each instance found dead, and for each trouble.
 
     Live instances, here and in other namespaces, are left alone, and so is what they share with a
     dead one. A journal of an earlier boot, or of a namespace that is gone, is deleted. A damaged
     one is moved aside, one of another namespace is left to a start there. What could not be undone
-    stays for the next start. ``HostError`` when the directory cannot be used.
+    stays for the next start. ``was_in`` is told, ahead of that, the network namespace of each dead
+    instance's device, "" for this one: the device itself may have outlived it. ``HostError`` when
+    the directory cannot be used.
     """
     paths = state_directories(state_dir)
     if not paths:
@@ -43,7 +48,7 @@ def recover(
             directory = StateDirectory(path, make=False)
             try:
                 with directory.exclusive():
-                    lines += _Recovery(namespace, open_namespace).run(directory)
+                    lines += _Recovery(namespace, open_namespace, was_in).run(directory)
             finally:
                 directory.close()
     finally:
@@ -52,9 +57,15 @@ def recover(
 
 
 class _Recovery:
-    def __init__(self, namespace: Namespace, open_namespace: OpenNamespace) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        open_namespace: OpenNamespace,
+        was_in: Callable[[str], None],
+    ) -> None:
         self._namespace = namespace
         self._open_namespace = open_namespace
+        self._was_in = was_in
         self._lines: list[str] = []
         self._live: list[Ledger] = []
 
@@ -88,6 +99,7 @@ class _Recovery:
         if self._is_void(record):
             held.delete()
         elif record.ledger.underlay_namespace == self._namespace.identity:
+            self._was_in(record.ledger.netns)
             self._undo(held, record)
         else:
             held.set_aside()

@@ -218,6 +218,18 @@ def test_recovery_undoes_and_deletes_and_says_so(state: Path, world: MemoryWorld
     assert recover(state, world.open_namespace) == []
 
 
+def test_recovery_tells_where_a_dead_instances_device_was(state: Path, world: MemoryWorld) -> None:
+    leave_behind(state, world)
+    leave_behind(state, world, netns="blue")
+    leave_behind(state, world, netns="elsewhere", underlay_namespace=2)
+    living = FileJournal(state, "tun9", INODE)
+    living.write(replace(example(), netns="living"))
+    told: list[str] = []
+    recover(state, world.open_namespace, told.append)
+    assert sorted(told) == ["", "blue"]
+    living.close()
+
+
 def test_recovery_of_nothing_is_nothing(tmp_path: Path, world: MemoryWorld) -> None:
     assert recover(tmp_path / "none", world.open_namespace) == []
 
