@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ovpn6.model.addresses import IPAddress
@@ -24,7 +25,10 @@ _ATTRIBUTE = struct.Struct("=HH")
 _TYPE_MASK = 0x3FFF
 
 _Encode = Callable[[Any], bytes]
+"""From a value to the whole attribute: header, value, padding."""
 _Decode = Callable[[bytes], Any]
+_Atom = tuple[Callable[[int], _Encode], _Decode]
+"""What makes the encoder for an attribute's number, and the decoder."""
 
 
 class Codec:
@@ -59,20 +63,19 @@ class _Nest:
     """The attributes of one class that has a map of them."""
 
     def __init__(self, message: type[Any]) -> None:
-        self._encoders: dict[str, tuple[int, _Encode]] = {}
+        self._encoders: dict[str, _Encode] = {}
         self._decoders: dict[int, tuple[str, _Decode]] = {}
         for number, name, kind in message.nla_map:
             inner = getattr(message, kind, None)
-            flags = 0
             if kind in _ATOMS:
-                encode, decode = _ATOMS[kind]
+                make_encoder, decode = _ATOMS[kind]
+                encode = make_encoder(number)
             elif inner is not None and inner.nla_map:
                 nest = _Nest(inner)
-                encode, decode = nest.encode, nest.decode
-                flags = NLA_F_NESTED
+                encode, decode = _framed(number | NLA_F_NESTED, nest.encode), nest.decode
             else:
                 raise TypeError(f"no codec for {kind}")
-            self._encoders[name] = (number | flags, encode)
+            self._encoders[name] = encode
             self._decoders[number] = (name, decode)
 
     def encode(self, value: Mapping[str, Any]) -> bytes:
@@ -82,15 +85,8 @@ class _Nest:
         return {"attrs": self.decode_pairs(data, 0)}
 
     def encode_pairs(self, pairs: Pairs) -> bytes:
-        pieces = []
-        for name, value in pairs:
-            kind, encode = self._encoders[name]
-            data = encode(value)
-            pieces.append(_ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind))
-            pieces.append(data)
-            if len(data) & 3:
-                pieces.append(bytes(-len(data) & 3))
-        return b"".join(pieces)
+        encoders = self._encoders
+        return b"".join([encoders[name](value) for name, value in pairs])
 
     def decode_pairs(self, data: bytes, offset: int) -> Pairs:
         found: Pairs = []
@@ -107,27 +103,70 @@ class _Nest:
         return found
 
 
-def _fixed(layout: str) -> tuple[_Encode, _Decode]:
-    code = struct.Struct(layout)
+def _framed(number: int, encode: Callable[[Any], bytes]) -> _Encode:
+    """Header and padding around a value of any length."""
+
+    def encode_attribute(value: Any) -> bytes:
+        data = encode(value)
+        length = _ATTRIBUTE.size + len(data)
+        return _ATTRIBUTE.pack(length, number) + data + bytes(-length & 3)
+
+    return encode_attribute
+
+
+def _any_length(encode: Callable[[Any], bytes], decode: _Decode) -> _Atom:
+    return lambda number: _framed(number, encode), decode
+
+
+def _integer(layout: str) -> _Atom:
+    """Header and value are one structure, so that encoding is one call."""
+    code = struct.Struct(f"={layout}")
+    whole = struct.Struct(f"=HH{layout}")
 
     def decode(data: bytes) -> int:
-        if len(data) != code.size:
-            raise ValueError(f"{len(data)} octets where {code.size} belong")
+        _check_length(data, code.size)
         number: int = code.unpack(data)[0]
         return number
 
-    return code.pack, decode
+    return lambda number: partial(whole.pack, whole.size, number), decode
 
 
-def _address(family: int) -> tuple[_Encode, _Decode]:
+def _port() -> _Atom:
+    code = struct.Struct(">H")
+    whole = struct.Struct(">4sHxx")
+
+    def encoder(number: int) -> _Encode:
+        return partial(whole.pack, _ATTRIBUTE.pack(_ATTRIBUTE.size + code.size, number))
+
+    def decode(data: bytes) -> int:
+        _check_length(data, code.size)
+        port: int = code.unpack(data)[0]
+        return port
+
+    return encoder, decode
+
+
+def _address(family: int, size: int) -> _Atom:
+    def encoder(number: int) -> _Encode:
+        header = _ATTRIBUTE.pack(_ATTRIBUTE.size + size, number)
+
+        def encode(address: str | IPAddress) -> bytes:
+            # Text is pyroute2's way; to and from text takes ten times as long.
+            if isinstance(address, str):
+                return header + socket.inet_pton(family, address)
+            return header + address.packed
+
+        return encode
+
     def decode(data: bytes) -> str:
         return socket.inet_ntop(family, data)
 
-    def encode(address: str | IPAddress) -> bytes:
-        # Text is pyroute2's way; to and from text takes ten times as long.
-        return socket.inet_pton(family, address) if isinstance(address, str) else address.packed
+    return encoder, decode
 
-    return encode, decode
+
+def _check_length(data: bytes, size: int) -> None:
+    if len(data) != size:
+        raise ValueError(f"{len(data)} octets where {size} belong")
 
 
 def _encode_number(number: int) -> bytes:
@@ -138,14 +177,14 @@ def _decode_number(data: bytes) -> int:
     return int.from_bytes(data, sys.byteorder)
 
 
-_ATOMS: dict[str, tuple[_Encode, _Decode]] = {
-    "none": (bytes, bytes),
-    "uint32": _fixed("=I"),
-    "int32": _fixed("=i"),
-    "be16": _fixed(">H"),
-    "ip4addr": _address(socket.AF_INET),
-    "ip6addr": _address(socket.AF_INET6),
-    "cdata": (bytes, bytes),
-    "number": (_encode_number, _decode_number),
+_ATOMS: dict[str, _Atom] = {
+    "none": _any_length(bytes, bytes),
+    "uint32": _integer("I"),
+    "int32": _integer("i"),
+    "be16": _port(),
+    "ip4addr": _address(socket.AF_INET, 4),
+    "ip6addr": _address(socket.AF_INET6, 16),
+    "cdata": _any_length(bytes, bytes),
+    "number": _any_length(_encode_number, _decode_number),
 }
 """pyroute2's names for simple values, and ``number`` of :mod:`..ovpn_netlink.messages`."""
