@@ -153,7 +153,7 @@ def test_with_a_remote_nobody_else_may_come(
     server.process.signal(signal.SIGUSR2)
     wait_for(
         lambda: (
-            re.search(r"control packet from another address,[1-9]", server.log())
+            re.search("control packet from another address: [1-9]", server.log())
             or (server.process.signal(signal.SIGUSR2) or None)
         ),
         10,

@@ -8,11 +8,11 @@ Neither end pushes: each draws the same conclusions from both peer-infos. Source
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import PeerError
 from ovpn6.model.names import NO_PEER_ID, PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DataFormat
 from ovpn6.protocol.key_derivation import EKM_PEER_ID_LABEL
 from ovpn6.protocol.negotiation_rules import IvProto, PeerCapabilities, choose_cipher

@@ -271,6 +271,8 @@ class PointToPointRole:
         place, older = self._links.place, self._candidate
         if place is None or self._farewell is not None or not self._links.knows(path.link):
             raise PeerError("control packet without a session")
+        if not may_come(self._context.config, place.endpoint, path.remote):
+            raise PeerError("control packet from another address")
         if older is not None and now < older.last_heard + STALE:
             raise PeerError("control packet beside a handshake")
         found = self._admission.stranger(

@@ -1,7 +1,7 @@
 """Who may begin a session with one of two equal ends. PURE.
 
 A stranger costs nothing before it has proved its address (to the TLS server) or sent an authentic
-reset (to the TLS client); who is not the configured peer does not get that far.
+reset (to the TLS client). Who is not the configured peer does not get here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ovpn6.protocol.packets import HEADER_SIZE, Opcode, decode_first_byte
 from ovpn6.roles.client_news import Step
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.point_to_point_links import Place
-from ovpn6.roles.point_to_point_plan import may_come
 from ovpn6.roles.point_to_point_session import PeerSession
 
 RESET_PAUSE = 0.9
@@ -58,8 +57,6 @@ class Admission:
     ) -> list[Action] | Admitted:
         """A datagram of no session. ``beside``: a session lives. Raises ``PeerError`` when it is to
         be counted and dropped."""
-        if not may_come(self._context.config, place.endpoint, path.remote):
-            raise PeerError("control packet from another address")
         if self._context.acceptor is not None:
             return self._judge(self._context.acceptor, place, path, datagram, now, beside=beside)
         opcode = decode_first_byte(datagram[0])[0] if len(datagram) >= HEADER_SIZE else None

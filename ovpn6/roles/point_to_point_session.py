@@ -40,6 +40,9 @@ from ovpn6.roles.client_settings import spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
 from ovpn6.roles.point_to_point_plan import connection_settings, plan_tunnel, words
 
+LINGER = 1.0
+"""Seconds that a session without agreement lives on, so that the peer hears enough to say the same.
+"""
 MOST_DIFFERENCES = 20
 """Lines that a peer's options string may have us log."""
 
@@ -71,6 +74,7 @@ class PeerSession:
         self._hello: events.Hello | None = None
         self._answer_due: Instant | None = None
         self._ends_at: Instant | None = None
+        self._fails_at: Instant | None = None
         self._keys: KeyRing | None = None
 
     # --- from the outside ----------------------------------------------------------------------
@@ -119,6 +123,8 @@ class PeerSession:
         if _is_due(self._answer_due, now):
             line = log(Level.INFO, "Server poll timeout, restarting")
             return [line, Ending("server_poll", hurry=True)]
+        if _is_due(self._fails_at, now):
+            return [Ending("p2p-negotiation-failed")]
         if _is_due(self._ends_at, now):
             self._ends_at = None
             line = log(Level.INFO, "Session timeout, exiting")
@@ -128,7 +134,8 @@ class PeerSession:
 
     def next_deadline(self) -> Instant | None:
         """When :meth:`tick` is wanted."""
-        moments = [self._answer_due, self._ends_at, self._connection.next_deadline()]
+        moments = [self._answer_due, self._fails_at, self._ends_at]
+        moments.append(self._connection.next_deadline())
         if self._keys is not None:
             moments.append(self._keys.next_deadline())
         return min((moment for moment in moments if moment is not None), default=None)
@@ -217,8 +224,8 @@ class PeerSession:
         try:
             agreement = self._agree(key_id)
         except Disagreement as error:
-            line = log(Level.ERROR, f"ERROR: no tunnel with {self.path}: {error}")
-            return [line, Ending("p2p-negotiation-failed")]
+            self._fails_at = Instant(now + LINGER)
+            return [log(Level.ERROR, f"ERROR: no tunnel with {self.path}: {error}")]
         config, outer = self._context.config, self.path.remote.address
         self.tunnel = tunnel = plan_tunnel(config, self._entry, outer, agreement)
         self._keys = KeyRing(tunnel.peer, self._reneg_sec)
