@@ -29,7 +29,6 @@ from pathlib import Path as FilePath
 
 from ovpn6.datapath.fastpath.datapath import FastpathDatapath
 from ovpn6.datapath.interface import Datapath
-from ovpn6.datapath.offload.switch import refused
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.flow import LinkAccepted
@@ -103,8 +102,7 @@ async def hold_end(end: int, transport: Transport, native: bool) -> None:
     options = UserspaceOptions()
     datapath: Datapath
     if native:
-        without = refused(os.environ)
-        datapath = FastpathDatapath(report, loop, options, lambda: LinkId(9), without)
+        datapath = FastpathDatapath(report, loop, options, lambda: LinkId(9))
     else:
         datapath = UserspaceDatapath(report, loop, os.urandom, options, lambda: LinkId(9))
     name = datapath.open_device(DeviceSpec(), MTU)

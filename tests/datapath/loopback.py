@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from ovpn6.datapath.interface import Datapath, Report, ReportSink
@@ -36,7 +36,7 @@ def in_python(
     return UserspaceDatapath(report, loop, os.urandom, UserspaceOptions(), new_link_id, opener)
 
 
-def natively(without: Collection[Offload] = ()) -> Make:
+def natively(*without: Offload) -> Make:
     """The worker in C, where it is built."""
     # What the build may have left out.
     from ovpn6.datapath.fastpath.datapath import FastpathDatapath
@@ -47,7 +47,8 @@ def natively(without: Collection[Offload] = ()) -> Make:
         new_link_id: Callable[[], LinkId],
         opener: OpenDevice,
     ) -> Datapath:
-        return FastpathDatapath(report, loop, UserspaceOptions(), new_link_id, without, opener)
+        options = UserspaceOptions(without=frozenset(without))
+        return FastpathDatapath(report, loop, options, new_link_id, opener)
 
     return make
 

@@ -23,4 +23,4 @@ class TestOverIPv4(DatapathContract):
 
 class TestWithoutAnyOffload(DatapathContract):
     def make_rig(self) -> Rig:
-        return LoopbackRig(natively(frozenset(Offload)), LOOPBACK6)
+        return LoopbackRig(natively(*Offload), LOOPBACK6)

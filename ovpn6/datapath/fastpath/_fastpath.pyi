@@ -9,10 +9,15 @@ Report = tuple[int, int, int, int, int, bytes, bytes, bytes]
 
 class Worker:
     def __init__(
-        self, window: int, window_milliseconds: int, provider: str = "", segment: bool = True
+        self,
+        window: int,
+        window_milliseconds: int,
+        provider: str = "",
+        segment: bool = True,
+        copy_dscp: bool = False,
     ) -> None:
         """``provider``: "ipsec-mb", "openssl", or "" for the best there is for each cipher.
-        ``segment``: send trains of datagrams in one call."""
+        ``segment``: send trains of datagrams in one call. ``copy_dscp``: ``passtos``."""
 
     def close(self) -> None:
         """End the threads, forget keys; descriptors stay open. Nothing else works any more."""
@@ -44,6 +49,7 @@ class Worker:
         float_allowed: bool,
         inactive_after: int,
         inactive_octets: int,
+        copy_ecn: bool,
     ) -> None:
         """Raises ``KeyError``."""
 

@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from ovpn6.datapath.errors import Counts, count, error_name
+from ovpn6.datapath.fastpath import CAPABILITIES, provider_of
 from ovpn6.datapath.fastpath._fastpath import Worker
 from ovpn6.datapath.fastpath.device import Device, OpenDevice, open_device
 from ovpn6.datapath.fastpath.reports import (
@@ -35,7 +36,6 @@ from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.datapath.userspace import FRAME_ROOM, MIN_TCP_FRAME, UserspaceOptions
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import LinkAccepted
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
@@ -50,12 +50,6 @@ from ovpn6.model.specs import (
 )
 from ovpn6.protocol.data_channel import usage_limits
 
-CAPABILITIES = Capabilities(
-    name="user space (native worker)",
-    ciphers=tuple(CIPHERS),
-    framings=frozenset(Framing),
-    data_epoch=True,
-)
 NO_LIMIT = (1 << 64) - 1
 RECEIVE_BUFFER = 4 << 20
 """Octets that wait in a UDP socket, where the operator says nothing: some trains of 64 KB."""
@@ -84,21 +78,20 @@ class FastpathDatapath:
         loop: asyncio.AbstractEventLoop,
         options: UserspaceOptions,
         new_link_id: Callable[[], LinkId],
-        without: Collection[Offload] = (),
         opener: OpenDevice = open_tun,
     ) -> None:
-        """``without``: offloads that are not to be used. Raises ``HostError``."""
         self._report = report
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id
-        self._without = without
+        self._without = without = options.without
         self._opener = opener
         self._worker = Worker(
             options.replay_window,
             options.replay_time * 1000,
-            provider="openssl" if Offload.IPSEC_MB in without else "",
+            provider=provider_of(without),
             segment=Offload.SEGMENT not in without,
+            copy_dscp=options.copy_dscp,
         )
         self._claims = Claims(self._worker.set_route, self._worker.remove_route)
         self._device: Device | None = None
@@ -311,6 +304,7 @@ class FastpathDatapath:
             spec.float_allowed,
             spec.inactive_after,
             spec.inactive_bytes,
+            spec.copy_ecn,
         )
         link = self._links.get(spec.path.link)
         if link is None:
@@ -380,6 +374,8 @@ class FastpathDatapath:
         self._replays_warned = replays
 
 
-def _received_elsewhere(link: Link, datagrams: Sequence[bytes], source: Source) -> None:
+def _received_elsewhere(
+    link: Link, datagrams: Sequence[bytes], source: Source, traffic_class: int
+) -> None:
     """The worker reads the sockets."""
     raise UsageError(f"link {link.link} is not read here")

@@ -56,12 +56,14 @@ struct fp_link {
 /**
  * struct fp_train - sealed datagrams of one size, one behind the other
  * @size: octets of each but the last, which may have fewer
+ * @traffic_class: of the outer packets
  */
 struct fp_train {
 	const uint8_t *octets;
 	size_t length;
 	size_t size;
 	unsigned int count;
+	uint8_t traffic_class;
 };
 
 /**

@@ -69,14 +69,14 @@ static struct fp_link *link_of(struct fp_worker *worker, unsigned int id)
 
 static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
-	static char *names[] = { "window", "window_milliseconds", "provider", "segment", NULL };
+	static char *names[] = { "window", "window_milliseconds", "provider", "segment", "copy_dscp", NULL };
 	WorkerObject *object = (WorkerObject *)self;
 	const char *provider = "";
 	unsigned int window, milliseconds;
-	int segment = 1, error;
+	int segment = 1, copy_dscp = 0, error;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sp", names, &window, &milliseconds,
-					 &provider, &segment))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|spp", names, &window, &milliseconds,
+					 &provider, &segment, &copy_dscp))
 		return -1;
 	if (object->worker != NULL || window > FP_REPLAY_MOST ||
 	    strlen(provider) >= sizeof(object->provider)) {
@@ -85,7 +85,7 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 	}
 	strcpy(object->provider, provider);
 	object->segment = segment != 0;
-	object->worker = fp_worker_new(window, milliseconds, &error);
+	object->worker = fp_worker_new(window, milliseconds, copy_dscp != 0, &error);
 	if (object->worker != NULL)
 		return 0;
 	os_error(error);
@@ -282,11 +282,11 @@ static PyObject *worker_set_peer(PyObject *self, PyObject *args)
 	unsigned int id, send_id, interval, timeout, framing, inactive_after;
 	unsigned long long inactive_octets;
 	struct fp_peer *peer;
-	int float_allowed;
+	int float_allowed, copy_ecn;
 
-	if (worker == NULL || !PyArg_ParseTuple(args, "IIIIIpIK", &id, &send_id, &interval, &timeout,
-						&framing, &float_allowed, &inactive_after,
-						&inactive_octets))
+	if (worker == NULL ||
+	    !PyArg_ParseTuple(args, "IIIIIpIKp", &id, &send_id, &interval, &timeout, &framing,
+			      &float_allowed, &inactive_after, &inactive_octets, &copy_ecn))
 		return NULL;
 	if (send_id > 0xffffff || framing > FP_FRAMING_STUB_V2)
 		return value_error("a peer's send id or framing");
@@ -300,6 +300,7 @@ static PyObject *worker_set_peer(PyObject *self, PyObject *args)
 	atomic_store(&peer->spec.float_allowed, float_allowed != 0);
 	atomic_store(&peer->spec.inactive_after, inactive_after);
 	atomic_store(&peer->spec.inactive_octets, inactive_octets);
+	atomic_store(&peer->spec.copy_ecn, copy_ecn != 0);
 	Py_RETURN_NONE;
 }
 

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "ecn.h"
+
 #define OPCODES 12
 /* 1 and 2 are key method 1, which is dead. */
 #define FIRST_OPCODE 3
@@ -211,6 +213,10 @@ static bool is_the_peers(const struct judged *one)
 		return drop_opened(one, FP_DROP_INNER_LENGTH);
 	if (fp_route_find(&one->worker->peers.routes, source, size) != one->peer)
 		return drop_opened(one, FP_DROP_INNER_SOURCE);
+	/* CE, or ECT(1) as a lesser mark: the others change no inner packet. */
+	if (one->arrival->traffic_class & 1 &&
+	    !ovpn6_ecn_deliver(one->packet, one->arrival->traffic_class))
+		return drop_opened(one, FP_DROP_INNER_ECN);
 	return true;
 }
 

@@ -75,6 +75,7 @@ struct fp_tally {
 /**
  * struct fp_peer_spec - what may change about a peer; each field by itself
  * @interval: seconds of send silence before a ping; @timeout: of receive silence; 0 is never
+ * @copy_ecn: it carries congestion marks of outer packets back inside (RFC 6040 4.1)
  */
 struct fp_peer_spec {
 	_Atomic uint32_t send_id;
@@ -84,6 +85,7 @@ struct fp_peer_spec {
 	_Atomic uint64_t inactive_octets;
 	_Atomic uint32_t framing;
 	_Atomic bool float_allowed;
+	_Atomic bool copy_ecn;
 };
 
 /**

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "ecn.h"
 #include "keepalive.h"
 #include "segment.h"
 
@@ -34,6 +35,7 @@ static const uint8_t occ_exit[17] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 
  * struct fp_tx - the thread's own
  * @peer: whom the open train is for
  * @size: octets of its datagrams
+ * @traffic_class: of its outer packets
  * @ended: its last datagram was shorter
  */
 struct fp_tx {
@@ -44,6 +46,7 @@ struct fp_tx {
 	size_t used;
 	unsigned int count;
 	bool ended;
+	uint8_t traffic_class;
 	uint8_t *packet;
 	uint8_t *train;
 	struct ovpn6_cutter cutter;
@@ -82,7 +85,7 @@ struct fp_counts *fp_tx_counts(struct fp_tx *tx)
 
 static void flush(struct fp_tx *tx)
 {
-	struct fp_train train = { tx->train, tx->used, tx->size, tx->count };
+	struct fp_train train = { tx->train, tx->used, tx->size, tx->count, tx->traffic_class };
 	struct fp_path *path;
 
 	if (tx->count == 0)
@@ -95,6 +98,7 @@ static void flush(struct fp_tx *tx)
 	tx->count = 0;
 	tx->used = 0;
 	tx->ended = false;
+	tx->traffic_class = 0;
 	tx->peer = NULL;
 }
 
@@ -201,6 +205,19 @@ static struct fp_peer *find_peer(struct fp_tx *tx, const uint8_t *packet, size_t
 	return peer;
 }
 
+/* One super-packet is of one class, and one train too. */
+static void set_traffic_class(struct fp_tx *tx, struct fp_peer *peer, const uint8_t *packet)
+{
+	bool copy_ecn = atomic_load_explicit(&peer->spec.copy_ecn, memory_order_relaxed);
+	uint8_t outer = ovpn6_outer_class(ovpn6_traffic_class(packet), copy_ecn,
+					  tx->worker->copy_dscp);
+
+	if (outer == tx->traffic_class)
+		return;
+	flush(tx);
+	tx->traffic_class = outer;
+}
+
 static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8_t *packet,
 			  size_t length)
 {
@@ -216,6 +233,7 @@ static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8
 		fp_drop(&tx->counts, FP_DROP_TUNNEL_NO_KEY);
 		return;
 	}
+	set_traffic_class(tx, peer, packet);
 	error = ovpn6_cut_begin(&tx->cutter, vnet, packet, length);
 	if (error != 0) {
 		fp_drop(&tx->counts, error == OVPN6_CUT_NOT_IP ? FP_DROP_TUNNEL_NOT_IP :

@@ -23,7 +23,8 @@
 
 union ancillary {
 	struct cmsghdr align;
-	uint8_t octets[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+	uint8_t octets[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)) +
+		       CMSG_SPACE(sizeof(int))];
 };
 
 static struct cmsghdr *add_ancillary(struct msghdr *message, int level, int type, size_t size)
@@ -62,6 +63,24 @@ static void add_source(struct msghdr *message, const struct fp_link *link,
 		header = add_ancillary(message, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(info));
 		memcpy(CMSG_DATA(header), &info, sizeof(info));
 	}
+}
+
+/* To a v4-mapped address an IPv6 socket sends IPv4, which heeds IPv4's kind alone. */
+static void add_traffic_class(struct msghdr *message, const struct fp_link *link,
+			      const struct fp_path *path, uint8_t traffic_class)
+{
+	const int value = traffic_class;
+	struct sockaddr_in6 remote;
+	struct cmsghdr *header;
+
+	if (traffic_class == 0)
+		return;
+	memcpy(&remote, path->key.address, sizeof(remote));
+	if (link->family == AF_INET || IN6_IS_ADDR_V4MAPPED(&remote.sin6_addr))
+		header = add_ancillary(message, IPPROTO_IP, IP_TOS, sizeof(value));
+	else
+		header = add_ancillary(message, IPPROTO_IPV6, IPV6_TCLASS, sizeof(value));
+	memcpy(CMSG_DATA(header), &value, sizeof(value));
 }
 
 static int send_waiting(const struct fp_link *link, const struct msghdr *message)
@@ -131,6 +150,7 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 	int error;
 
 	add_source(&message, link, path);
+	add_traffic_class(&message, link, path, train->traffic_class);
 	before = message.msg_controllen;
 	if (train->count > 1 && !atomic_load_explicit(&link->segment, memory_order_relaxed)) {
 		send_singly(link, &message, train, counts);
@@ -164,6 +184,15 @@ static void read_ancillary(struct msghdr *message, struct fp_arrival *arrival)
 			memcpy(&size, data, sizeof(size));
 			if (size > 0 && (size_t)size < arrival->length)
 				arrival->size = (size_t)size;
+		} else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_TCLASS &&
+			   header->cmsg_len >= CMSG_LEN(sizeof(int))) {
+			int value;
+
+			memcpy(&value, data, sizeof(value));
+			arrival->traffic_class = (uint8_t)value;
+		} else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_TOS &&
+			   header->cmsg_len >= CMSG_LEN(1)) {
+			arrival->traffic_class = data[0];
 		} else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO &&
 			   header->cmsg_len >= CMSG_LEN(sizeof(struct in6_pktinfo))) {
 			memcpy(arrival->local, data + offsetof(struct in6_pktinfo, ipi6_addr), 16);
@@ -208,6 +237,7 @@ int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arriv
 	arrival->length = (size_t)length;
 	arrival->size = arrival->length;
 	arrival->local_size = 0;
+	arrival->traffic_class = 0;
 	read_ancillary(&message, arrival);
 	if (!link->multihome)
 		arrival->local_size = 0;

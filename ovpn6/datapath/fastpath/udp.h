@@ -11,12 +11,14 @@
  * struct fp_arrival - what one call received
  * @length: octets, at most FP_UDP_MOST
  * @size: of each datagram in them but the last
+ * @traffic_class: of all of them; the kernel merges no others
  * @from: the path key of the sender
  * @local: our own address, of @local_size octets, on a multihomed link
  */
 struct fp_arrival {
 	size_t length;
 	size_t size;
+	uint8_t traffic_class;
 	struct fp_path_key from;
 	uint8_t local[16];
 	uint32_t local_size;

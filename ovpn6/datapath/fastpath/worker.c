@@ -77,7 +77,8 @@ static int set_up(struct fp_worker *worker)
 	return start_threads(worker);
 }
 
-struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, int *error)
+struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, bool copy_dscp,
+				int *error)
 {
 	struct fp_worker *worker = calloc(1, sizeof(*worker));
 
@@ -91,6 +92,7 @@ struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, i
 	}
 	worker->window = window;
 	worker->window_milliseconds = window_milliseconds;
+	worker->copy_dscp = copy_dscp;
 	worker->epoll = worker->wake_rx = worker->wake_tx = -1;
 	pthread_mutex_init(&worker->request_lock, NULL);
 	pthread_cond_init(&worker->request_done, NULL);

@@ -55,6 +55,7 @@ struct fp_tunnel {
  * @links: by id
  * @epoll: of the receiving thread, which @wake_rx wakes; likewise @wake_tx
  * @window: size of replay windows, and their time bound
+ * @copy_dscp: outer packets get the DSCP of inner ones (passtos)
  * @request: what the sending thread is asked to do; under @request_lock
  * @control_counts: of the caller's own sends
  */
@@ -69,6 +70,7 @@ struct fp_worker {
 	int wake_tx;
 	uint32_t window;
 	uint32_t window_milliseconds;
+	bool copy_dscp;
 	_Atomic bool stop;
 	pthread_mutex_t request_lock;
 	pthread_cond_t request_done;
@@ -88,7 +90,8 @@ struct fp_worker {
  *
  * Return: NULL when that failed.
  */
-struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, int *error);
+struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, bool copy_dscp,
+				int *error);
 
 /**
  * fp_worker_free() - stop the threads, forget all peers and links; descriptors stay open
