@@ -101,7 +101,7 @@ class Run:
             yield f"{program.name}, link offloads off", partial(self._without_offloads, program)
         yield "AEAD libraries alone", self._floor
         for peers, active in CROWDS:
-            what = f"{field.fastest.name}, {peers} peers, {active} active"
+            what = f"{field.fastest.name}, {active} of {peers} peers active"
             yield what, partial(self._crowd, field.fastest, (peers, active))
 
     def _storms(self) -> Iterator[Step]:

@@ -72,7 +72,7 @@ async def _hold(side: str, way: str, peers: int, active: int) -> None:
     _dress(device, side, active)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    print("ready", flush=True)
+    print(f"ready {datapath.capabilities.name}", flush=True)
     await stop.wait()
     datapath.close()
 

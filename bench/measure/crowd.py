@@ -38,7 +38,7 @@ def throughput(
         _crowd(hosts.client, path, "client", *words) as client,
     ):
         for end in (server, client):
-            end.wait_for_log("^ready$", _START_LIMIT)
+            path.check(end.wait_for_log("^ready (.+)$", _START_LIMIT)[1])
         with _streams(hosts.server, "receive", *streams, *seconds) as receiver:
             receiver.wait_for_log("^listening$", _START_LIMIT)
             with _streams(hosts.client, "send", *streams):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 
 from bench.net import Hosts
 from bench.peers.openvpn import OpenVPN
 from bench.peers.ways import WAYS, Way
+from ovpn6.lab.errors import LabError
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.runners import Tunnel
 
 PYTHON = "ovpn6 Python"
-_CHOSEN = re.compile(r"data path: ([^:]+): (.*)")
+_CHOSEN = r"data path: ([^:]+): "
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,19 @@ class Ovpn6Path(OpenVPN):
         """Whether the kernel's module carries its packets."""
         return self.path.startswith("kernel")
 
+    @contextmanager
+    def server(self, hosts: Hosts, outer: int = 6) -> Iterator[Tunnel]:
+        """See :class:`OpenVPN`. Raises :class:`LabError` when it is on another data path now."""
+        # No super(): slots make another class of this one.
+        with OpenVPN.server(self, hosts, outer) as server:
+            self.check(_path_of(server))
+            yield server
+
+    def check(self, path: str) -> None:
+        """Raises :class:`LabError` unless this is the data path. Programs are built meanwhile."""
+        if self.path not in ("", path):
+            raise LabError(f"{self.name} has the data path {path}")
+
     def version(self) -> str:
         return f"{metadata.version('ovpn6')}, {self.path}"
 
@@ -40,8 +54,7 @@ def data_paths(hosts: Hosts) -> tuple[Ovpn6Path, ...]:
     for key, way in WAYS.items():
         asked = Ovpn6Path("ovpn6", _runner(way), _command, way.lines, key)
         with asked.server(hosts) as server:
-            match = server.process.wait_for_log(_CHOSEN.pattern, limit=1)
-        path = match[1]
+            path = _path_of(server)
         found.setdefault(path, replace(asked, name=f"ovpn6 {short_name(path)}", path=path))
     return tuple(found.values())
 
@@ -50,6 +63,10 @@ def short_name(path: str) -> str:
     """``Python`` for ``user space (Python)``, ``kernel`` for ``kernel (ovpn)``."""
     where, _, what = path.partition(" (")
     return what.rstrip(")") if where == "user space" and what else where
+
+
+def _path_of(server: Tunnel) -> str:
+    return server.process.wait_for_log(_CHOSEN, limit=1)[1]
 
 
 def _runner(way: Way) -> Callable[..., Tunnel]:
