@@ -23,7 +23,7 @@ from vm.errors import VmError
 from bench.figures import Results
 from bench.forms import FORMS
 from bench.goals import Outcome, all_reached, evaluate
-from bench.machine import describe
+from bench.machine import describe, is_busy
 from bench.net import two_hosts
 from bench.peers.ours import data_paths
 from bench.peers.sid import wireguard_root
@@ -49,6 +49,8 @@ def main() -> int:
         build()
         wireguard_root()
         machine = describe()
+        if is_busy():
+            console.print("this machine is busy with other work: the figures will mislead")
         with compiled_once(), two_hosts() as hosts:
             field = Field(data_paths(hosts))
             versions = {program.name: program.version() for program in field.everyone}

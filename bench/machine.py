@@ -35,6 +35,11 @@ def describe() -> dict[str, str]:
     }
 
 
+def is_busy() -> bool:
+    """Whether something else would share the processors with a measurement."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1) / 4
+
+
 def cpu_model(cpuinfo: str) -> str:
     """The model, and which instructions for ciphers it has, from the text of /proc/cpuinfo."""
     fields = dict(_fields(cpuinfo.partition("\n\n")[0].splitlines()))
