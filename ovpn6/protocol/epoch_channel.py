@@ -13,8 +13,8 @@ the packet id, followed by four zero bytes, XOR the 12-byte IV of the epoch (``e
 was heard in a later epoch; and, looked at by ``tick``, when the other end's key is overused in the
 epoch that we are in as well, which asks it to follow. Who follows stays within ``FUTURE_KEYS`` of
 the epoch that it last sealed in: the other end has no keys beyond, however far it went itself. At
-``RENEGOTIATE_EPOCH`` a new negotiation is
-wanted; ``LAST_SEND_EPOCH`` is not left, its key is exhausted in the end.
+``RENEGOTIATE_EPOCH`` a new negotiation is wanted; ``LAST_SEND_EPOCH`` is not left, its key is
+exhausted in the end.
 
 **Receiving.** Keys are held for the current epoch, for the one that was current before it, and for
 the next ``FUTURE_KEYS``; they are derived in advance, so that a stranger's packet costs a look-up
@@ -22,8 +22,8 @@ and never a derivation. Only a packet that opens under a future key moves the cu
 what was between is over. Each epoch has its replay window, made when the epoch begins.
 
 Source: OpenVPN 2.7 ``crypto_epoch.c``, ``crypto.c``, ``ssl.c`` (should_trigger_renegotiation);
-draft-openvpntech-openvpn-wire-protocol, "Epoch key usage". OpenVPN up to 2.7.6 kept 16 future keys,
-it keeps 4 since; a packet's epoch is taken from its authenticated header in either.
+draft-openvpntech-openvpn-wire-protocol, "Epoch key usage". OpenVPN 2.7.6 holds 16 future keys,
+2.7.8 holds 4.
 """
 
 from __future__ import annotations

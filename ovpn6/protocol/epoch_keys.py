@@ -14,8 +14,7 @@ Source: draft-openvpntech-openvpn-wire-protocol, "Epoch key generation"; OpenVPN
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+import hmac
 
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
@@ -26,6 +25,7 @@ EPOCH_SECRET_SIZE = 32
 NONCE_SIZE = 12
 FIRST_EPOCH = 1
 LAST_EPOCH = 0xFFFF
+SHA256_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,12 @@ class EpochSecret:
 
 
 def expand_label(secret: SecretBytes, label: bytes, size: int) -> SecretBytes:
-    """OVPN-Expand-Label with an empty context: ``size`` bytes, ``label`` 1 to 250 bytes."""
-    if not 1 <= len(label) <= 250:
-        raise UsageError(f"a label of {len(label)} bytes")
+    """OVPN-Expand-Label with an empty context: ``size`` 1 to 32 bytes, ``label`` 1 to 250 bytes.
+
+    Nothing longer is needed, so the expansion is its first block.
+    """
+    if not 1 <= len(label) <= 250 or not 1 <= size <= SHA256_SIZE:
+        raise UsageError(f"{size} bytes for a label of {len(label)} bytes")
     label = b"ovpn " + label
-    info = size.to_bytes(2, "big") + bytes((len(label),)) + label + bytes(1)
-    return SecretBytes(HKDFExpand(SHA256(), size, info).derive(secret.reveal()))
+    info = size.to_bytes(2, "big") + bytes((len(label),)) + label + b"\0"
+    return SecretBytes(hmac.digest(secret.reveal(), info + b"\1", "sha256")[:size])

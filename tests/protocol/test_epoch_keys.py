@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
@@ -57,10 +61,21 @@ def test_what_is_no_secret_of_an_epoch_is_refused(epoch: int, size: int) -> None
         EpochSecret(epoch, SecretBytes(bytes(size)))
 
 
-@pytest.mark.parametrize("label", [b"", b"x" * 251])
-def test_a_label_has_1_to_250_bytes(label: bytes) -> None:
+@pytest.mark.parametrize(("label", "size"), [(b"", 16), (b"x" * 251, 16), (b"x", 0), (b"x", 33)])
+def test_a_label_has_1_to_250_bytes_and_gives_at_most_32(label: bytes, size: int) -> None:
     with pytest.raises(UsageError):
-        expand_label(SECRET, label, 16)
+        expand_label(SECRET, label, size)
+
+
+@given(
+    secret=st.binary(min_size=32, max_size=32),
+    label=st.binary(min_size=1, max_size=250),
+    size=st.integers(1, 32),
+)
+def test_it_is_hkdf_expand_of_rfc_5869(secret: bytes, label: bytes, size: int) -> None:
+    info = size.to_bytes(2, "big") + bytes((5 + len(label),)) + b"ovpn " + label + b"\0"
+    expected = HKDFExpand(SHA256(), size, info).derive(secret)
+    assert expand_label(SecretBytes(secret), label, size).reveal() == expected
 
 
 def test_an_unknown_cipher_is_refused() -> None:
