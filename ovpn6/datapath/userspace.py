@@ -14,7 +14,7 @@ from ovpn6.datapath.errors import error_name
 from ovpn6.datapath.interface import Capabilities, ReportSink
 from ovpn6.datapath.keepalive import INTERVAL
 from ovpn6.datapath.links import Link, connect, listen, local_endpoint, open_socket
-from ovpn6.datapath.offload.switch import Offload, refused
+from ovpn6.datapath.offload.switch import VARIABLE, Offload, refused
 from ovpn6.datapath.tcp_link import TcpLink, TcpListener
 from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.tun_offload import disable_offloads, enable_offloads, has_vnet
@@ -115,6 +115,8 @@ class UserspaceDatapath(DatapathCore):
             log.info("tunnel device %s: %s", name, granted)
         else:
             log.info("tunnel device %s: one packet at a time", name)
+        if without:
+            log.info("%s: not used: %s", VARIABLE, ", ".join(sorted(o.value for o in without)))
         self._loop.add_reader(self._worker.tunnel, self._worker.tunnel_readable)
         return name
 
