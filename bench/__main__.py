@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -60,6 +61,8 @@ def main() -> int:
     except (Ovpn6Error, VmError) as error:
         console.print(str(error), style="red", markup=False)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     console.print(f"measured in {(time.monotonic() - started) / 60:.1f} minutes")
     outcomes = evaluate(results, about.cast)
     print_results(console, results, tuple(versions), outcomes)

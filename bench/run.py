@@ -26,10 +26,11 @@ from ovpn6.model.errors import Ovpn6Error
 Measure = Callable[[Results, str, Joined, Form], None]
 
 _IN_ONE_TUNNEL: tuple[tuple[str, Measure], ...] = (
+    # Before anything has filled a queue.
+    ("round trip, idle", round_trip.idle),
     ("TCP, one stream", tcp.single_stream),
     ("TCP, other shapes", tcp.other_shapes),
     ("UDP", udp.delivered),
-    ("round trip, idle", round_trip.idle),
     ("round trip, loaded", round_trip.loaded),
 )
 _FLOOR_MILLISECONDS = 300
@@ -50,9 +51,14 @@ class Field:
         return (*self.paths, *self.openvpns, self.wireguard, self.bare)
 
     @property
+    def in_user_space(self) -> tuple[Ovpn6Path, ...]:
+        """Our own without the kernel's."""
+        return tuple(path for path in self.paths if not path.in_kernel)
+
+    @property
     def fastest(self) -> Ovpn6Path:
         """Our fastest in user space."""
-        return next(path for path in self.paths if not path.in_kernel)
+        return self.in_user_space[0]
 
     def cast(self) -> Cast:
         """Who has which part in what the project asks."""
@@ -156,7 +162,7 @@ class Run:
             self.results.add(CPU_FLOOR, library, cost)
         in_python = costs.pop(floor.PYTHON_LIBRARY)
         self.results.add(CPU_FLOOR, STOCK.name, costs[floor.OPENSSL])
-        for path in self._field.paths:
+        for path in self._field.in_user_space:
             own = in_python if path.name == PYTHON else min(costs.values())
             self.results.add(CPU_FLOOR, path.name, own)
 
@@ -169,7 +175,7 @@ class Run:
                 step()
                 took = time.monotonic() - started
                 self._console.print(f"  {what}: {took:.1f} s", markup=False, highlight=False)
-            except (Ovpn6Error, VmError) as error:
+            except (Ovpn6Error, VmError, OSError) as error:
                 reason = str(error).partition("\n")[0]
                 self.results.failures.append(f"{what}: {reason}")
                 self._console.print(f"  failed: {error}", style="red", markup=False)

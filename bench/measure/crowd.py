@@ -19,6 +19,7 @@ from bench.net import Hosts
 from bench.peers.ours import Ovpn6Path
 from bench.peers.ways import WAYS
 from bench.peers.wireguard import WireGuardGo
+from ovpn6.lab.errors import LabError
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.process import Process
 
@@ -49,7 +50,8 @@ def throughput(
 def memory(results: Results, path: Ovpn6Path, hosts: Hosts) -> None:
     """Resident memory of a process that has the data path, and no daemon."""
     with _crowd(hosts.server, path, "memory") as end:
-        end.wait(_START_LIMIT)
+        if end.wait(_START_LIMIT):
+            raise LabError(f"memory of {path.name} was not weighed\n{end.describe()}")
         weights = {int(count): kib for count, kib in json.loads(end.log()).items()}
     _note_memory(results, path.name, {count: kib / 1024 for count, kib in weights.items()})
 

@@ -40,6 +40,8 @@ class OpenVPN:
     runner: Callable[..., Tunnel]
     command: Callable[[], tuple[str, ...]]
     lines: tuple[str, ...] = ("disable-dco",)
+    end_client: Callable[[Tunnel], object] = lambda client: client.process.kill()
+    """A polite goodbye takes OpenVPN a second, and it may be one of a hundred."""
 
     def version(self) -> str:
         shown = process.run([*self.command(), "--version"], check=False).stdout
@@ -73,7 +75,7 @@ class OpenVPN:
 
     @contextmanager
     def client(self, hosts: Hosts, outer: int = 6, name: str = "client") -> Iterator[Tunnel]:
-        """A client, just started. Its end is not polite: it may be one of a hundred."""
+        """A client, just started."""
         profile = ClientProfile(
             remotes=(RemoteLine(SERVER_OUTER[outer], _PORT, f"udp{outer}"),),
             data_ciphers=(CIPHER,),
@@ -84,7 +86,7 @@ class OpenVPN:
         try:
             yield tunnel
         finally:
-            tunnel.process.kill()
+            self.end_client(tunnel)
 
 
 STOCK = OpenVPN("OpenVPN 2.6", StockOpenVPN, lambda: (stock_binary(),))

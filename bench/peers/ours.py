@@ -25,6 +25,8 @@ class Ovpn6Path(OpenVPN):
 
     way: str = "default"
     path: str = ""
+    end_client: Callable[[Tunnel], object] = Tunnel.stop
+    """What a killed one leaves on the host, the next one would have to put in order."""
 
     @property
     def in_kernel(self) -> bool:
@@ -52,7 +54,7 @@ def data_paths(hosts: Hosts) -> tuple[Ovpn6Path, ...]:
     """What ovpn6 itself says that it uses, for each way to ask."""
     found: dict[str, Ovpn6Path] = {}
     for key, way in WAYS.items():
-        asked = Ovpn6Path("ovpn6", _runner(way), _command, way.lines, key)
+        asked = Ovpn6Path("ovpn6", _runner(way), _command, way.lines, way=key)
         with asked.server(hosts) as server:
             path = _path_of(server)
         found.setdefault(path, replace(asked, name=f"ovpn6 {short_name(path)}", path=path))
