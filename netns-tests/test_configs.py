@@ -109,6 +109,20 @@ def _by_name(net: Line, files: Files, maker: Maker, config: str) -> Process:
     return net.client.popen(["unshare", "--mount", "sh", "-c", command], maker.value)
 
 
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_both_point_to_point_confs(ipv6_line: Line, files: Files, pairing: Pairing) -> None:
+    net = ipv6_line
+    for words in ("init", "server server", "client client"):
+        files.pki(net.server, *words.split())
+    server = files.run(net.server, pairing.server, "--config", "point-to-point-server.conf")
+    up(_by_name(net, files, pairing.client, "point-to-point-client.conf"))
+    up(server)
+    check_tunnel(net)
+    assert ping(net.server, "2001:db8:8::2").complete
+    shown = net.server.run(["ip", "-6", "route", "get", "2001:db8:b::1"]).stdout
+    assert f"dev {net.server.tunnels()[0].name}" in shown
+
+
 # --- the other examples ---
 
 

@@ -343,3 +343,39 @@ def test_nothing_stays_after_the_end(ipv6_line: Line, authority: Authority) -> N
     ends.server.stop()
     assert not ipv6_line.client.tunnels()
     assert not ipv6_line.server.tunnels()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
+def test_fitting_options_are_no_reason_to_warn(
+    ipv6_line: Line, authority: Authority, pairing: Pairing, transport: str
+) -> None:
+    net = ipv6_line
+    sides = ("server", "client") if transport == "tcp" else ("", "")
+    ends = start(
+        net,
+        authority,
+        pairing,
+        (protocol(net, transport, sides[0]), "verb 7", *NET30),
+        (remote(net, "server", transport, sides[1]), "verb 7", *NET30),
+        wrap=Wrap.TLS_AUTH,
+    )
+    for end in (ends.server, ends.client):
+        assert "is used inconsistently" not in end.log()
+        assert "is present in" not in end.log()
+
+
+@pytest.mark.parametrize("pairing", OUR_CLIENT, ids=str)
+def test_options_that_do_not_fit_are_told(
+    ipv6_line: Line, authority: Authority, pairing: Pairing
+) -> None:
+    net = ipv6_line
+    ends = start(
+        net,
+        authority,
+        pairing,
+        (protocol(net), "tun-mtu 1400", *NET30),
+        (remote(net, "server"), "verb 6", *NET30),
+    )
+    expected = "'tun-mtu' is used inconsistently, local='tun-mtu 1420', remote='tun-mtu 1400'"
+    assert expected in ends.client.log()

@@ -7,10 +7,10 @@ Source: OpenVPN ``ssl.c`` (push_peer_info), ``ssl.h`` (IV_PROTO bits), ``ssl_ncp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntFlag
 
 from ovpn6.model.names import Transport
+from ovpn6.model.records import dataclass
 
 
 class IvProto(IntFlag):
@@ -143,6 +143,10 @@ def choose_cipher(
     return None
 
 
+HISTORIC_CIPHER = "BF-CBC"
+"""What two equal ends name in their options strings when nobody chose a cipher."""
+
+
 def options_string(
     *,
     is_server: bool,
@@ -165,6 +169,8 @@ def options_string(
     ends which cannot negotiate, ``tcp_server`` whether the end waits for the connection.
     """
     link_overhead = 21 if transport is Transport.UDP else 23
+    if cipher == HISTORIC_CIPHER:
+        link_overhead += 20  # two blocks of 8 and a replay id of 4
     words = [
         "V4",
         "dev-type tun",

@@ -15,7 +15,7 @@ from ovpn6.model.names import Family, PeerId, Transport
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import Framing, LinkSpec, Route
 from ovpn6.protocol.connection import ConnectionSettings
-from ovpn6.protocol.negotiation_rules import options_string
+from ovpn6.protocol.negotiation_rules import HISTORIC_CIPHER, options_string
 from ovpn6.protocol.point_to_point import Agreement, peer_info
 from ovpn6.roles.client_plan import Tunnel
 from ovpn6.roles.client_settings import extra_peer_info, uses_tls_auth
@@ -174,7 +174,7 @@ def _options(config: TunnelConfig, entry: Remote, *, remote: bool) -> str:
         key_direction=direction if tls_auth else None,
         compression=config.data.comp_stub,
         tunnel=_tunnel_words(config, both, remote=remote),
-        cipher=config.data.cipher_fallback or "BF-CBC",
+        cipher=config.data.cipher_fallback or HISTORIC_CIPHER,
         tcp_server=both.tcp_server is not remote,
     )
 

@@ -18,6 +18,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 EXAMPLES = sorted(path.name for path in CONFIGS.glob("*.conf"))
 SAMPLES = Path("/usr/share/doc/openvpn/examples/sample-config-files")
 
+MODES = {"server": Mode.SERVER, "client": Mode.CLIENT, "point": Mode.POINT_TO_POINT}
+"""By the first word of the file's name."""
+
 FILES = frozenset(
     ("ca", "cert", "key", "dh", "crl-verify", "tls-auth", "tls-crypt", "tls-crypt-v2", "askpass")
 )
@@ -51,7 +54,7 @@ def test_example_loads_without_a_warning(name: str, example: Path) -> None:
     config = _load_with_files(CONFIGS / name, example)
     assert config.warnings == ()
     assert config.host.tun_mtu == 1420
-    assert config.mode is (Mode.SERVER if name.startswith("server") else Mode.CLIENT)
+    assert config.mode is MODES[name.partition("-")[0].removesuffix(".conf")]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from ovpn6.config.schema import ControlConfig, DataConfig, ScriptsConfig
+from ovpn6.config.schema import ControlConfig, DataConfig, ScriptsConfig, WrapMode
 from ovpn6.model import flow
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError, UsageError
@@ -28,7 +28,17 @@ from ovpn6.model.names import Instant, KeyId, LinkId, Signal, Transport
 from ovpn6.model.specs import Keepalive
 from ovpn6.protocol.packets import Opcode
 from ovpn6.roles.client_plan import EVERYTHING
-from tests.roles.point_to_point_world import CLIENT, DELAY, SERVER, STRANGER, End, Pair, Wish
+from ovpn6.roles.point_to_point_plan import Words, words
+from tests.roles.point_to_point_world import (
+    CLIENT,
+    DELAY,
+    SERVER,
+    STRANGER,
+    End,
+    Pair,
+    Wish,
+    config,
+)
 
 TO_SERVER, TO_CLIENT = Wish(remote=SERVER), Wish(remote=CLIENT)
 RESET = bytes((Opcode.CONTROL_HARD_RESET_CLIENT_V2 << 3,)) + b"stranger" + bytes(5)
@@ -411,3 +421,41 @@ def test_time_never_stands_still_for_a_waiting_end() -> None:
     pair = Pair(Wish(), TO_SERVER).connect()
     deadline = pair.server.role.next_deadline()
     assert deadline is None or deadline > Instant(pair.now)
+
+
+# --- options strings -----------------------------------------------------------------------------
+
+
+def test_options_strings_are_those_of_openvpn() -> None:
+    """As OpenVPN 2.6.14 logs them for the same configuration."""
+    configuration = config(Wish(), is_server=True)
+    wrap = replace(configuration.wrap, mode=WrapMode.TLS_AUTH, key_direction=0)
+    assert configuration.point_to_point is not None
+    assert configuration.point_to_point.passive is not None
+    entry = configuration.point_to_point.passive
+    found = words(replace(configuration, wrap=wrap), entry)
+    assert found.ours == (
+        "V4,dev-type tun,link-mtu 1461,tun-mtu 1420,proto UDPv4,tun-ipv6,"
+        "ifconfig 10.0.0.2 10.0.0.1,keydir 0,cipher BF-CBC,auth SHA1,keysize 128,tls-auth,"
+        "key-method 2,tls-server"
+    )
+    assert found.expected == (
+        "V4,dev-type tun,link-mtu 1461,tun-mtu 1420,proto UDPv4,tun-ipv6,"
+        "ifconfig 10.0.0.1 10.0.0.2,keydir 1,cipher BF-CBC,auth SHA1,keysize 128,tls-auth,"
+        "key-method 2,tls-client"
+    )
+
+
+@pytest.mark.parametrize("is_server", [True, False])
+@pytest.mark.parametrize("tcp_server", [True, False])
+def test_what_one_end_expects_is_what_the_other_says(is_server: bool, tcp_server: bool) -> None:
+    def spoken(*, server: bool, waits: bool) -> Words:
+        wish = Wish(transport=Transport.TCP, tcp_server=waits)
+        configuration = config(wish, is_server=server)
+        assert configuration.point_to_point is not None
+        assert configuration.point_to_point.passive is not None
+        return words(configuration, configuration.point_to_point.passive)
+
+    one = spoken(server=is_server, waits=tcp_server)
+    other = spoken(server=not is_server, waits=not tcp_server)
+    assert (one.expected, other.expected) == (other.ours, one.ours)
