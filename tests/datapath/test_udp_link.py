@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import select
 import socket
 import struct
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -15,11 +20,14 @@ from ovpn6.datapath.udp_link import (
     MAX_TRAIN,
     MAX_TRAIN_OCTETS,
     UDP_GRO,
+    UDP_SEGMENT,
+    UdpLink,
     split_train,
     train_end,
 )
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import UsageError
+from ovpn6.model.names import LinkId
 
 SIZES = st.lists(st.sampled_from([0, 1, 40, 100, 1444, 9000, 65_000]), min_size=1, max_size=150)
 
@@ -75,3 +83,67 @@ def test_link_local_addresses_keep_their_interface() -> None:
 def test_an_ipv6_address_on_an_ipv4_socket_is_our_mistake() -> None:
     with pytest.raises(UsageError):
         to_sockaddr(Endpoint(IPv6Address("2001:db8::1"), 7), socket.AF_INET)
+
+
+class NoTrains(socket.socket):
+    """A socket whose device cannot finish checksums."""
+
+    refusals = 0
+
+    def sendmsg(self, buffers, ancdata=(), flags=0, address=None):  # type: ignore[no-untyped-def]
+        if any(kind == UDP_SEGMENT for _, kind, _ in ancdata):
+            self.refusals += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().sendmsg(buffers, ancdata, flags, address)
+
+
+@pytest.fixture
+def no_trains() -> Iterator[NoTrains]:
+    with NoTrains(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", 0))
+        yield sock
+
+
+def test_a_device_that_takes_no_trains_is_asked_once(
+    no_trains: NoTrains, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ovpn6.datapath")
+    link = UdpLink(LinkId(1), no_trains, lambda *received: None, {})
+    datagrams = [bytes([number]) * 100 for number in range(5)]
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("::1", 0))
+        receiver.settimeout(5)
+        for _ in range(2):
+            link.send(datagrams, receiver.getsockname())
+            assert [receiver.recv(200) for _ in datagrams] == datagrams
+    assert no_trains.refusals == 1
+    assert caplog.text.count("one datagram a send call") == 1
+
+
+@pytest.mark.parametrize("target", ["::1", "::ffff:127.0.0.1"])
+def test_a_traffic_class_goes_out_and_comes_in(target: str) -> None:
+    taken: list[tuple[list[bytes], int]] = []
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as second,
+    ):
+        for sock in (first, second):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::", 0))
+        first.setblocking(False)
+        counts: dict[str, int] = {}
+        receiver = UdpLink(
+            LinkId(1),
+            first,
+            lambda link, datagrams, source, value: taken.append((list(datagrams), value)),
+            counts,
+        )
+        sender = UdpLink(LinkId(2), second, lambda *received: None, counts)
+        address = (target, first.getsockname()[1], 0, 0)
+        for value in (0, 0xBB, 0x01):
+            sender.send([b"x" * 100] * 3, address, value)
+            select.select([first], [], [], 5)
+            receiver.readable()
+        assert counts == {}
+    assert [value for _, value in taken] == [0, 0xBB, 0x01]
+    assert [b"".join(datagrams) for datagrams, _ in taken] == [b"x" * 300] * 3
