@@ -1,0 +1,140 @@
+"""The native worker alone: a socket pair for its tunnel, a plain UDP socket for its peer.
+
+Peer 5 of the worker (end 0 of ``key_pair``) has everything; whoever has the plain socket is end 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from ovpn6.datapath.fastpath.reports import to_sockaddr
+from ovpn6.datapath.sockaddr import to_endpoint
+from ovpn6.datapath.udp_link import UDP_GRO, UDP_SEGMENT
+from ovpn6.model.specs import DataFormat, KeyMaterial
+from ovpn6.protocol.data_channel import ReceiveKey, ReplayWindow, SendKey
+from tests.datapath.packets import key_pair
+
+LIMIT = 10.0
+"""Seconds that anything here may take."""
+PEER = 5
+LINK = 1
+CONFIRMED, WORN_OUT = 9, 8
+NO_LIMIT = (1 << 64) - 1
+
+
+class Alone:
+    """One worker with one link, one peer and a primary key."""
+
+    def __init__(
+        self,
+        *,
+        vnet: bool = True,
+        window: tuple[int, int] = (64, 15),
+        usage: int = NO_LIMIT,
+        provider: str = "",
+    ) -> None:
+        fastpath = pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
+        self.worker = fastpath.Worker(window[0], window[1] * 1000, provider)
+        self.inside, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours = ours
+        self.link, self.outside = (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in "12")
+        for sock in (self.link, self.outside):
+            sock.bind(("::1", 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        for sock in (self.inside, ours, self.link, self.outside):
+            sock.setblocking(False)
+        self.link.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        self.link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        self.worker.add_udp(LINK, self.link.fileno(), socket.AF_INET6, False)
+        self.worker.add_peer(PEER)
+        self.worker.set_peer(PEER, PEER, 0, 0, 0, True, 0, 0, True)
+        for size in (4, 16):
+            self.worker.set_route(bytes(size), 0, PEER)
+        there = to_sockaddr(to_endpoint(self.outside.getsockname()), socket.AF_INET6)
+        self.worker.place_peer(PEER, LINK, there, b"")
+        self.install(key_pair(0), usage)
+        self.worker.set_tunnel(ours.fileno(), vnet, True)
+        self.sender = SendKey(key_pair(1), PEER)
+        self.receiver = ReceiveKey(key_pair(1), ReplayWindow(0))
+
+    def install(self, key: KeyMaterial, usage: int = NO_LIMIT, slot: int = 0) -> None:
+        """A key into a slot."""
+        self.worker.install_key(
+            PEER,
+            slot,
+            key.key_id,
+            key.cipher,
+            key.data_format is DataFormat.EPOCH,
+            usage,
+            1 << 36,
+            key.send_key.reveal(),
+            key.send_iv.reveal(),
+            key.receive_key.reveal(),
+            key.receive_iv.reveal(),
+        )
+
+    def send(self, datagrams: Sequence[bytes], traffic_class: int = 0) -> None:
+        """To the worker; datagrams of one size as one train, which arrives as one."""
+        ancillary = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", len(datagrams[0])))]
+        if traffic_class:
+            tclass = struct.pack("=i", traffic_class)
+            ancillary.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tclass))
+        self.outside.sendmsg(datagrams, ancillary, 0, self.link.getsockname())
+
+    def until(self, condition: Callable[[], bool], *sockets: socket.socket) -> None:
+        """Wait for a condition, looking when one of the sockets is readable and now and then."""
+        end = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < end, (self.worker.drops(), self.worker.errors())
+            select.select(sockets, (), (), 0.005)
+
+    def written(self, count: int) -> list[bytes]:
+        """What the worker wrote into the tunnel: so many writes."""
+        return self._take(self.inside, count)
+
+    def sealed(self, count: int) -> list[bytes]:
+        """What it sent: so many datagrams."""
+        return self._take(self.outside, count)
+
+    def opened(self, count: int) -> list[bytes]:
+        """The same, opened by the reference."""
+        return [self.receiver.open(datagram) for datagram in self.sealed(count)]
+
+    def reports(self, kind: int) -> list[tuple[object, ...]]:
+        """Of one kind, taken from the queue with all others."""
+        return [report for report in self.worker.reports() if report[0] == kind]
+
+    def close(self) -> None:
+        self.worker.close()
+        for sock in (self.inside, self.ours, self.link, self.outside):
+            sock.close()
+
+    def _take(self, sock: socket.socket, count: int) -> list[bytes]:
+        taken: list[bytes] = []
+
+        def enough() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    taken.append(sock.recv(1 << 17))
+            return len(taken) >= count
+
+        self.until(enough, sock)
+        return taken
+
+
+@contextmanager
+def alone(**settings: object) -> Iterator[Alone]:
+    """An ``Alone`` that is closed afterwards."""
+    made = Alone(**settings)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        made.close()
