@@ -1,4 +1,4 @@
-"""A server's device in a lab, and three ways to add the same peers to it."""
+"""A server's device in a lab, and three ways to add peers to it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _ERROR_CODE = struct.Struct("=16xi")
 
 
 class PeerTable:
-    """``count`` peers of both families, on one UDP socket. Each way removes what it added."""
+    """``count`` peers of both families for each way, on one UDP socket, added in turn: what
+    disturbs one way disturbs all."""
 
     def __init__(self, namespace: Namespace, count: int) -> None:
         """The device is in ``namespace``, the socket in ours."""
-        self._namespace = namespace
-        self._specs = [_numbered_peer(number) for number in range(count)]
+        self._count = count
         self._loop = asyncio.new_event_loop()
         self._datapath = KernelDatapath(
             lambda report: None,
@@ -47,68 +47,53 @@ class PeerTable:
             lambda: LinkId(2),
             many_peers=True,
         )
-        device = self._datapath.open_device(DeviceSpec(netns=namespace.full_name), MTU)
-        namespace.set_up(device)
+        name = self._datapath.open_device(DeviceSpec(netns=namespace.full_name), MTU)
+        namespace.set_up(name)
         link = LinkSpec(Transport.UDP, local_address=LOOPBACK)
         self._loop.run_until_complete(self._datapath.open_link(LinkId(1), link))
-        self._device, self._family = in_netns(namespace.full_name, lambda: _converse(device))
+        self._device, self._family = in_netns(namespace.full_name, lambda: _converse(name))
+        self._netlink = in_netns(namespace.full_name, _netlink_socket)
         self._outer = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self._outer.bind((str(LOOPBACK), 0))
 
-    def by_data_path(self) -> float:
-        """Seconds of the data path's ``add_peer``, as the daemon's executor calls it."""
-        return self._timed(
-            [lambda spec=spec: self._datapath.add_peer(spec) for spec in self._specs],
-            self._datapath.remove_peer,
-        )
-
-    def by_binding(self) -> float:
-        """Seconds of the netlink binding alone, its orders made before."""
-        orders = [order(spec, remote=True, many_peers=True) for spec in self._specs]
-        number = self._outer.fileno()
-        return self._timed(
-            [lambda wanted=wanted: self._device.new_peer(wanted, number) for wanted in orders],
-            self._device.delete_peer,
-        )
-
-    def by_raw_sends(self) -> float:
-        """Seconds of ``send`` and ``recv`` alone: the same octets, encoded before."""
-        packets = [self._encoded(number) for number in range(len(self._specs))]
-        with in_netns(self._namespace.full_name, _netlink_socket) as netlink:
-            return self._timed(
-                [lambda packet=packet: _send_raw(netlink, packet) for packet in packets],
-                self._device.delete_peer,
-            )
+    def measure(self) -> tuple[list[float], list[float], list[float]]:
+        """Seconds of each call: ``add_peer`` of the data path, as the daemon's executor calls it;
+        the netlink binding alone, its order made before; ``send`` and ``recv`` alone, of the same
+        octets encoded before."""
+        by_datapath, by_binding, by_raw_sends = [], [], []
+        for number in range(self._count):
+            first, second, third = (_numbered_peer(number + self._count * way) for way in range(3))
+            by_datapath.append(_timed(self._datapath.add_peer, first))
+            wanted = order(second, remote=True, many_peers=True)
+            by_binding.append(_timed(self._device.new_peer, wanted, self._outer.fileno()))
+            by_raw_sends.append(_timed(_send_raw, self._netlink, self._encoded(third)))
+        assert len(self._device.peers()) == 3 * self._count
+        return by_datapath, by_binding, by_raw_sends
 
     def close(self) -> None:
-        """The device goes with it."""
+        """The device goes with it, and the peers with the device."""
         self._device.close()
-        self._outer.close()
+        self._netlink.close()
         self._datapath.close()
+        self._outer.close()
         self._loop.close()
 
-    def _timed(
-        self, calls: list[Callable[[], object]], remove: Callable[[PeerId], object]
-    ) -> float:
-        started = time.monotonic()
-        for call in calls:
-            call()
-        took = time.monotonic() - started
-        assert len(self._device.peers()) == len(self._specs)
-        for spec in self._specs:
-            remove(spec.peer)
-        return took
-
-    def _encoded(self, number: int) -> bytes:
-        wanted = order(self._specs[number], remote=True, many_peers=True)
+    def _encoded(self, spec: PeerSpec) -> bytes:
+        wanted = order(spec, remote=True, many_peers=True)
         peer = encode_peer(wanted, self._outer.fileno())
         return CODEC.encode(
             self._family.number,
             _REQUEST_AND_ACK,
-            number + 1,
+            1,
             {"cmd": int(Command.PEER_NEW), "version": VERSION},
             [("OVPN_A_IFINDEX", self._device.index), ("OVPN_A_PEER", peer)],
         )
+
+
+def _timed(call: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - started
 
 
 def _numbered_peer(number: int) -> PeerSpec:
