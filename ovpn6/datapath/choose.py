@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn6.datapath.interface import Capabilities, Datapath, ReportSink
@@ -20,6 +19,7 @@ from ovpn6.datapath.userspace import CAPABILITIES as USERSPACE
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import LinkId
+from ovpn6.model.records import dataclass
 from ovpn6.netlink.conversation import GENERIC, Conversation
 
 NET_DEVICES = Path("/sys/class/net")
