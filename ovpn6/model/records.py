@@ -47,6 +47,8 @@ def _record(described: type, *, frozen: bool, eq: bool) -> type:
         "__match_args__": tuple(types),
         "__dataclass_fields__": _Fields(types, given),
         "__repr__": _representation(shown),
+        "__getstate__": _get_state,
+        "__setstate__": _set_state,
     }
     if eq:
         attributes |= {"__eq__": _equality(key), "__hash__": _hash(key) if frozen else None}
@@ -149,6 +151,16 @@ def _hash(key: Callable[[Any], Any]) -> Callable[[Any], int]:
         return hash(key(self))
 
     return __hash__
+
+
+def _get_state(self: Any) -> list[Any]:
+    """For ``pickle`` and ``copy``, which would set the fields of a frozen object."""
+    return [getattr(self, name) for name in self.__slots__]
+
+
+def _set_state(self: Any, state: list[Any]) -> None:
+    for name, value in zip(self.__slots__, state, strict=True):
+        object.__setattr__(self, name, value)
 
 
 def _refuse_to_set(self: Any, name: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
@@ -76,6 +77,16 @@ def test_a_frozen_record_does_not_change(maker: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         del thing.size
     assert thing.size == 3
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_frozen_record_can_be_copied(maker: Any) -> None:
+    """By what ``pickle`` uses, too."""
+    thing = frozen(maker)("a", parts=[1], secret="y", seen=7)
+    for other in (copy.copy(thing), copy.deepcopy(thing)):
+        assert other is not thing
+        assert other == thing
+        assert (other.secret, other.seen) == ("y", 7)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
