@@ -65,14 +65,15 @@ def start(
     client_lines: Sequence[str],
     *,
     wrap: Wrap = Wrap.TLS_CRYPT,
+    limit: float = 30.0,
 ) -> Ends:
-    """Both ends, up."""
+    """Both ends, up within ``limit`` seconds each."""
     server = pairing.server.start(
         net.server, end_text(authority, "server", *server_lines, wrap=wrap), "tls-server"
     )
     client = pairing.client.start(
         net.client, end_text(authority, "client", *client_lines, wrap=wrap), "tls-client"
     )
-    server.wait_up()
-    client.wait_up()
+    server.wait_up(limit)
+    client.wait_up(limit)
     return Ends(net, server, client)

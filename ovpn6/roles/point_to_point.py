@@ -106,8 +106,7 @@ class PointToPointRole:
             case flow.ActionFailed():
                 return self._refused(happened, now)
             case flow.DeviceLost():
-                line = log(Level.ERROR, f"tunnel device lost: {happened.reason}, restarting")
-                return [line, *self._stop(Finish(Outcome.RESTART, "device-lost"), now)]
+                return self._device_lost(happened, now)
             case _:
                 return self._reported(happened, now)
 
@@ -224,6 +223,13 @@ class PointToPointRole:
                 return self._run(session, session.renegotiate(now), now)
             case _:
                 return self._run(session, ending_of(report, session.tunnel), now)
+
+    def _device_lost(self, lost: flow.DeviceLost, now: Instant) -> list[Action]:
+        """Somebody removed the device under us: begin anew with a device of our own."""
+        line = log(Level.ERROR, f"tunnel device lost: {lost.reason}, restarting")
+        if self._farewell is not None:
+            return [line]
+        return [line, *self._stop(Finish(Outcome.RESTART, "device-lost"), now)]
 
     def _signal(self, signal: Signal, now: Instant) -> list[Action]:
         line = log(Level.INFO, f"{signal.value}[hard,] received")

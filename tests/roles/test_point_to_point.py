@@ -377,9 +377,11 @@ def test_goodbye_goes_through_the_control_channel_and_is_heard() -> None:
 def test_a_second_signal_is_impatient_and_nothing_follows_the_end() -> None:
     pair = Pair(Wish(notify=5), TO_SERVER).connect()
     pair.server.tell(flow.SignalReceived(Signal.TERM))
+    pair.server.tell(flow.DeviceLost("while we say goodbye"))
     assert pair.server.of(Finish) == []
     pair.server.tell(flow.SignalReceived(Signal.INT))
     assert len(pair.server.of(Finish)) == 1
+    assert pair.server.tell(flow.DeviceLost("late")) == []
     assert pair.server.role.next_deadline() is None
     assert pair.server.tell(flow.Tick()) == []
 
