@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ovpn6.lab.errors import LabError
-from ovpn6.lab.waiting import wait_for
+from ovpn6.lab.waiting import PATIENCE, wait_for
 
 STOP_LIMIT = 10.0
 """Seconds between a polite end and SIGKILL."""
@@ -78,7 +78,7 @@ class Process:
     def wait(self, limit: float) -> int:
         """Wait for its own end; the exit code."""
         try:
-            return self._popen.wait(limit)
+            return self._popen.wait(limit * PATIENCE)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.name} does not end\n{self.describe()}") from None
 
@@ -90,7 +90,7 @@ class Process:
         """End it: SIGTERM, after ``limit`` seconds SIGKILL. Returns the exit code."""
         self.signal(signal.SIGTERM)
         try:
-            return self._popen.wait(limit)
+            return self._popen.wait(limit * PATIENCE)
         except subprocess.TimeoutExpired:
             return self.kill()
 
@@ -138,7 +138,7 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else None,
             text=True,
             errors="replace",
-            timeout=limit,
+            timeout=limit * PATIENCE,
             check=False,
         )
     except subprocess.TimeoutExpired:

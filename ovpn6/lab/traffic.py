@@ -7,12 +7,13 @@ import re
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
 
 from ovpn6.lab.errors import LabError
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.process import Process
-from ovpn6.lab.waiting import wait_for
+from ovpn6.lab.waiting import PATIENCE, wait_for
 from ovpn6.model.addresses import IPAddress
 
 Address = IPAddress | str
@@ -66,6 +67,7 @@ def ping(
     a busy machine is slower than that at times. So all go out ahead of an interval of ``wait``.
     """
     version = ip_address(str(address)).version
+    wait = ceil(wait * PATIENCE)
     pace = ["-i", str(interval)] if interval else ["-l", str(count), "-i", str(wait)]
     done = source.run(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -10,6 +11,8 @@ from ovpn6.lab.errors import LabError, LabTimeout
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks at a condition."""
+PATIENCE = float(os.environ.get("OVPN6_LAB_PATIENCE", "1"))
+"""What limits are multiplied by: more than 1 on a machine that is slow, as an emulated one is."""
 
 T = TypeVar("T")
 
@@ -30,12 +33,14 @@ def wait_for(
     what: str,
     watch: Iterable[Watched] = (),
 ) -> T:
-    """The first true value of ``condition``, asked for again until ``limit`` seconds are over.
+    """The first true value of ``condition``, asked for again until ``limit`` seconds are over
+    (times ``OVPN6_LAB_PATIENCE`` of the environment).
 
     Raises :class:`LabTimeout` that names ``what``, or :class:`LabError` at once when one of
     ``watch`` has ended; both show the logs of ``watch``.
     """
     watched = tuple(watch)
+    limit *= PATIENCE
     deadline = time.monotonic() + limit
     while True:
         # Looked at first: a process may do what we wait for and then end.

@@ -162,5 +162,18 @@ def test_a_condition_that_never_holds_is_named_with_its_limit() -> None:
         wait_for(lambda: False, 0.05, "the tunnel")
 
 
+def test_a_slow_machine_is_given_more_time() -> None:
+    program = "from ovpn6.lab.waiting import wait_for; wait_for(lambda: None, 0.01, 'the moon')"
+    environment = {**os.environ, "OVPN6_LAB_PATIENCE": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "the moon: not within 0.03 s" in done.stderr
+
+
 def test_the_condition_is_looked_at_even_with_no_time_left() -> None:
     assert wait_for(lambda: os.getpid(), 0, "our pid") == os.getpid()
