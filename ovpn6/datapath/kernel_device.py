@@ -30,7 +30,7 @@ from ovpn6.netlink.conversation import (
     Listener,
     Overrun,
 )
-from ovpn6.netlink.parts import NLA_F_NESTED, nla, nlmsg
+from ovpn6.netlink.parts import NLA_F_NESTED, LinkHeader, nla
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 LINK_GROUP = 1
@@ -50,19 +50,10 @@ _GONE = "deleted or moved to another network namespace"
 _T = TypeVar("_T")
 
 
-class LinkMessage(nlmsg):  # type: ignore[misc]
-    """``struct ifinfomsg`` with the attributes that matter here."""
+class LinkMessage(LinkHeader):
+    """An interface, with the attributes that matter here."""
 
     __slots__ = ()
-    prefix = "IFLA_"
-    fields = (
-        ("family", "B"),
-        ("__pad", "B"),
-        ("ifi_type", "H"),
-        ("index", "i"),
-        ("flags", "I"),
-        ("change", "I"),
-    )
     nla_map = (
         (3, "IFLA_IFNAME", "asciiz"),
         (18, "IFLA_LINKINFO", "info"),

@@ -24,9 +24,9 @@ from ovpn6.netconf.route_messages import (
     is_multipath,
     request,
 )
-from ovpn6.netconf.rtnetlink import CREATE, DUMP, EXCLUSIVE, REPLACE, RouteSocket
-from ovpn6.netconf.rtnetlink_messages import AddressMessage, LinkMessage, RouteMessage
 from ovpn6.netconf.worker import NamespaceWorker
+from ovpn6.netlink.conversation import CREATE, DUMP, EXCLUSIVE, REPLACE, ROUTE, Conversation
+from ovpn6.netlink.parts import LinkHeader, ifaddrmsg, rtmsg
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -41,6 +41,18 @@ _SKIP_STATISTICS = 8
 _GONE = (errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT)
 
 
+class LinkMessage(LinkHeader):
+    """An interface, with the attributes that matter here."""
+
+    __slots__ = ()
+    nla_map = (
+        (3, "IFLA_IFNAME", "asciiz"),
+        (4, "IFLA_MTU", "uint32"),
+        (13, "IFLA_TXQLEN", "uint32"),
+        (29, "IFLA_EXT_MASK", "uint32"),
+    )
+
+
 class NetlinkNamespace:
     """A :class:`ovpn6.netconf.namespace.Namespace`; the methods are documented there."""
 
@@ -50,7 +62,7 @@ class NetlinkNamespace:
         self.inode = self._worker.inode
         self.identity = self._worker.cookie or self._worker.inode
         try:
-            self._netlink = self._worker.run(RouteSocket)
+            self._netlink = self._worker.run(Conversation, ROUTE)
         except HostError:
             self._worker.close()
             raise
@@ -141,7 +153,7 @@ class NetlinkNamespace:
     # --- helpers ---------------------------------------------------------------------------------
 
     def _request(self, *arguments: Any, **named: Any) -> list[Any]:
-        """:meth:`RouteSocket.request`. The socket belongs to its namespace, whoever uses it."""
+        """:meth:`Conversation.request`. The socket belongs to its namespace, whoever uses it."""
         self._worker.refuse_child()
         return self._netlink.request(*arguments, **named)
 
@@ -175,7 +187,7 @@ class NetlinkNamespace:
             fields = {"family": family, "index": index}
             try:
                 messages = self._request(
-                    "read addresses", RTM_GETADDR, AddressMessage, fields, flags=DUMP
+                    "read addresses", RTM_GETADDR, ifaddrmsg, fields, flags=DUMP
                 )
             except HostError as error:
                 if error.errno == errno.ENODEV:
@@ -202,11 +214,11 @@ class NetlinkNamespace:
             **more,
         }
         flags = CREATE | EXCLUSIVE if kind == RTM_NEWADDR else 0
-        self._request(operation, kind, AddressMessage, fields, attributes, flags)
+        self._request(operation, kind, ifaddrmsg, fields, attributes, flags)
 
     def _route(self, operation: str, kind: int, route: KernelRoute, flags: int = 0) -> None:
         words = request(route)
-        self._request(operation, kind, RouteMessage, words.fields, words.attributes, flags)
+        self._request(operation, kind, rtmsg, words.fields, words.attributes, flags)
 
     def _routes(
         self,
@@ -220,7 +232,7 @@ class NetlinkNamespace:
             asked = {"family": FAMILIES[version], **fields}
             try:
                 messages = self._request(
-                    "read routes", RTM_GETROUTE, RouteMessage, asked, attributes, DUMP
+                    "read routes", RTM_GETROUTE, rtmsg, asked, attributes, DUMP
                 )
             except HostError as error:
                 if error.errno == errno.ENOENT:  # no such table
@@ -246,7 +258,7 @@ class NetlinkNamespace:
         (message,) = self._request(
             f"find a route to {address}",
             RTM_GETROUTE,
-            RouteMessage,
+            rtmsg,
             {**words.fields, "flags": flags},
             words.attributes,
         )

@@ -31,6 +31,33 @@ def _enter_package(name: str) -> None:
 _enter_package("pyroute2")
 
 from pyroute2.netlink import NLA_F_NESTED, ctrlmsg, genlmsg, nla, nla_string, nlmsg  # noqa: E402
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
 
-__all__ = ["NLA_F_NESTED", "ctrlmsg", "genlmsg", "nla", "nla_string", "nlmsg", "rtmsg"]
+__all__ = [
+    "NLA_F_NESTED",
+    "LinkHeader",
+    "ctrlmsg",
+    "genlmsg",
+    "ifaddrmsg",
+    "nla",
+    "nla_string",
+    "nlmsg",
+    "rtmsg",
+]
+
+
+class LinkHeader(nlmsg):  # type: ignore[misc]
+    """``struct ifinfomsg``. Who needs attributes names them in a class of his own: an interface has
+    a hundred, and decoding them takes longer than all the rest of a request."""
+
+    __slots__ = ()
+    prefix = "IFLA_"
+    fields = (
+        ("family", "B"),
+        ("__pad", "B"),
+        ("ifi_type", "H"),
+        ("index", "i"),
+        ("flags", "I"),
+        ("change", "I"),
+    )
