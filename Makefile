@@ -11,7 +11,7 @@ BENCHED := $(VENV)/.ovpn6-bench-set-up
 VM_PYTEST := python3 -m pytest -q -p no:cacheprovider --junit-xml=/results/junit.xml
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean
+.PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,10 +61,22 @@ $(BENCHED): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
+FUZZ_SECONDS := 60
+FUZZED := $(addprefix ovpn6/datapath/fastpath/,checksum.c segment.c coalesce.c)
+
+fuzz: ## the C packet arithmetic under libFuzzer, FUZZ_SECONDS=60; what is new goes to .fuzz
+	@sh .ci/packages fuzz
+	mkdir -p .fuzz/found
+	clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-Iovpn6/datapath/fastpath tests/datapath/native/fuzz.c tests/datapath/native/offload.c \
+		$(FUZZED) -o .fuzz/offload
+	cd .fuzz && ./offload -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 \
+		found ../tests/datapath/native/corpus
+
 demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; needs root
 	@$(BIN)/python -m ovpn6.lab.demo
 
 clean: ## remove .venv, caches and what virtual machines are made of
 	test ! -e .vm || netns-tests/vm/vm clean
-	rm -rf $(VENV) build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .fuzz build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ovpn6 tests netns-tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
