@@ -47,15 +47,13 @@ bool fp_epoch_follow(struct fp_epoch_secret *secret)
 	return true;
 }
 
-void *fp_epoch_key(const struct fp_epoch_secret *secret, const struct fp_aead *aead, bool sealing,
-		   uint8_t *iv)
+bool fp_epoch_derive(const struct fp_epoch_secret *secret, const struct fp_aead *aead,
+		     struct fp_epoch_key *key)
 {
-	uint8_t key[FP_KEY_MOST];
-	void *state = NULL;
-
-	if (expand(secret, "data_key", key, aead->key_size) &&
-	    expand(secret, "data_iv", iv, FP_NONCE_SIZE))
-		state = aead->setup(aead, key, sealing);
-	fp_crypto_wipe(key, sizeof(key));
-	return state;
+	key->epoch = secret->epoch;
+	if (expand(secret, "data_key", key->key, aead->key_size) &&
+	    expand(secret, "data_iv", key->iv, FP_NONCE_SIZE))
+		return true;
+	fp_crypto_wipe(key, sizeof(*key));
+	return false;
 }

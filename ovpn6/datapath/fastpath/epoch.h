@@ -34,12 +34,22 @@ struct fp_epoch_secret {
 bool fp_epoch_follow(struct fp_epoch_secret *secret);
 
 /**
- * fp_epoch_key() - the state of the epoch's data key
- * @iv: FP_NONCE_SIZE octets, set
- *
- * Return: as @aead->setup(), NULL also when the crypto library refused.
+ * struct fp_epoch_key - an epoch's data key
+ * @epoch: 0 when there is none
+ * @key: as many octets as the cipher takes
  */
-void *fp_epoch_key(const struct fp_epoch_secret *secret, const struct fp_aead *aead, bool sealing,
-		   uint8_t *iv);
+struct fp_epoch_key {
+	uint32_t epoch;
+	uint8_t iv[FP_NONCE_SIZE];
+	uint8_t key[FP_KEY_MOST];
+};
+
+/**
+ * fp_epoch_derive() - the data key of a secret's epoch
+ *
+ * Return: false when the crypto library refused; @key is wiped then.
+ */
+bool fp_epoch_derive(const struct fp_epoch_secret *secret, const struct fp_aead *aead,
+		     struct fp_epoch_key *key);
 
 #endif

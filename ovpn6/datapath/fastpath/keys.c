@@ -67,23 +67,26 @@ static uint64_t read(const _Atomic uint64_t *counter)
 static bool enter_epoch(struct fp_key *key, const struct fp_epoch_secret *secret)
 {
 	struct fp_send_key *send = &key->send;
-	uint8_t iv[FP_NONCE_SIZE];
-	void *state = fp_epoch_key(secret, key->aead, true, iv);
+	struct fp_epoch_key next;
+	void *state = NULL;
 
-	if (state == NULL)
-		return false;
-	if (send->state != NULL)
-		key->aead->wipe(send->state);
-	if (send->packet_id & LAST_COUNTER)
-		send->sealed_in = send->secret.epoch;
-	send->state = state;
-	send->secret = *secret;
-	memcpy(send->iv, iv, sizeof(iv));
-	send->earlier_octets = read(&send->octets);
-	send->packet_id = (uint64_t)secret->epoch << 48;
-	send->review_after = send->packet_id;
-	atomic_store_explicit(&send->epoch, secret->epoch, memory_order_relaxed);
-	return true;
+	if (fp_epoch_derive(secret, key->aead, &next))
+		state = key->aead->setup(key->aead, next.key, true);
+	if (state != NULL) {
+		if (send->packet_id & LAST_COUNTER)
+			send->sealed_in = send->secret.epoch;
+		if (send->state != NULL)
+			key->aead->wipe(send->state);
+		send->state = state;
+		send->secret = *secret;
+		memcpy(send->iv, next.iv, sizeof(next.iv));
+		send->earlier_octets = read(&send->octets);
+		send->packet_id = (uint64_t)secret->epoch << 48;
+		send->review_after = send->packet_id;
+		atomic_store_explicit(&send->epoch, secret->epoch, memory_order_relaxed);
+	}
+	fp_crypto_wipe(&next, sizeof(next));
+	return state != NULL;
 }
 
 /* Go on in an epoch, or as near to it as may be sent in; never back. */
@@ -224,75 +227,71 @@ static struct fp_opening *new_opening(const struct fp_key *key)
 	return NULL;
 }
 
-static struct fp_opening *epoch_opening(const struct fp_key *key,
-					const struct fp_epoch_secret *secret)
+static struct fp_opening *epoch_opening(const struct fp_key *key, const struct fp_epoch_key *epoch,
+					void *state)
 {
 	struct fp_opening *opening = new_opening(key);
 
 	if (opening == NULL)
 		return NULL;
-	opening->epoch = secret->epoch;
-	opening->state = fp_epoch_key(secret, key->aead, false, opening->iv);
-	if (opening->state != NULL)
-		return opening;
-	free_opening(key->aead, opening);
-	return NULL;
+	opening->epoch = epoch->epoch;
+	memcpy(opening->iv, epoch->iv, sizeof(opening->iv));
+	opening->state = state;
+	return opening;
 }
 
 /* Fill the places of future keys that are empty; an epoch too few is no error. */
-static void derive_future(struct fp_key *key, uint32_t current)
+static void derive_future(struct fp_key *key)
 {
 	struct fp_receive_key *receive = &key->receive;
 
 	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++) {
-		struct fp_epoch_secret next = receive->secret;
-
-		if (receive->future[i] != NULL)
+		if (receive->future[i].key.epoch != 0)
 			continue;
-		if (next.epoch != current + i || !fp_epoch_follow(&next))
+		if (!fp_epoch_follow(&receive->secret) ||
+		    !fp_epoch_derive(&receive->secret, key->aead, &receive->future[i].key))
 			return;
-		receive->future[i] = epoch_opening(key, &next);
-		if (receive->future[i] == NULL)
-			return;
-		receive->secret = next;
-		fp_crypto_wipe(&next, sizeof(next));
 	}
 }
 
-static struct fp_opening *find_epoch(const struct fp_receive_key *receive, uint32_t epoch)
+static struct fp_opening *find_begun(const struct fp_receive_key *receive, uint32_t epoch)
 {
 	struct fp_opening *current =
 		atomic_load_explicit(&receive->current, memory_order_relaxed);
-	uint32_t ahead = epoch - current->epoch;
 
-	if (ahead == 0)
+	if (current->epoch == epoch)
 		return current;
-	if (receive->past != NULL && receive->past->epoch == epoch)
-		return receive->past;
-	return ahead <= FP_FUTURE_KEYS ? receive->future[ahead - 1] : NULL;
+	return receive->past != NULL && receive->past->epoch == epoch ? receive->past : NULL;
 }
 
-/* An authentic packet came under a future key, which becomes the current one. */
-static void advance(struct fp_key *key, struct fp_opening *opening)
+static struct fp_future *find_future(struct fp_receive_key *receive, uint32_t epoch)
+{
+	for (unsigned int i = 0; epoch != 0 && i < FP_FUTURE_KEYS; i++) {
+		if (receive->future[i].key.epoch == epoch)
+			return &receive->future[i];
+	}
+	return NULL;
+}
+
+/* An authentic packet came in a future epoch, which becomes the current one. */
+static struct fp_opening *advance(struct fp_key *key, const struct fp_future *future, void *state)
 {
 	struct fp_receive_key *receive = &key->receive;
-	struct fp_opening *current =
-		atomic_load_explicit(&receive->current, memory_order_relaxed);
-	unsigned int ahead = opening->epoch - current->epoch;
+	struct fp_opening *opening = epoch_opening(key, &future->key, state);
+	size_t over = (size_t)(future - receive->future) + 1;
 
-	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++) {
-		if (i + 1 < ahead)
-			free_opening(key->aead, receive->future[i]);
-		receive->future[i] =
-			i + ahead < FP_FUTURE_KEYS ? receive->future[i + ahead] : NULL;
-	}
+	if (opening == NULL)
+		return NULL;
+	atomic_store_explicit(&opening->failures, future->failures, memory_order_relaxed);
+	memmove(receive->future, receive->future + over,
+		(FP_FUTURE_KEYS - over) * sizeof(*receive->future));
+	fp_crypto_wipe(receive->future + FP_FUTURE_KEYS - over, over * sizeof(*receive->future));
 	free_opening(key->aead, receive->past);
-	receive->past = current;
-	opening->began = true;
-	atomic_store_explicit(&receive->current, opening, memory_order_relaxed);
+	receive->past = atomic_exchange_explicit(&receive->current, opening, memory_order_relaxed);
 	atomic_store_explicit(&receive->epoch, opening->epoch, memory_order_relaxed);
-	derive_future(key, opening->epoch);
+	derive_future(key);
 	ask_to_follow(key, opening->epoch);
+	return opening;
 }
 
 static void failed(struct fp_key *key, struct fp_opening *opening)
@@ -307,11 +306,6 @@ static void failed(struct fp_key *key, struct fp_opening *opening)
 static enum fp_opened accept_id(struct fp_key *key, struct fp_opening *opening, uint64_t id,
 				size_t length)
 {
-	if (!opening->began) {
-		if (id == 0)
-			return FP_OPEN_REPLAYED;
-		advance(key, opening);
-	}
 	if (!fp_replay_accept(&opening->replay, id))
 		return FP_OPEN_REPLAYED;
 	add(&key->receive.packets, 1);
@@ -319,30 +313,63 @@ static enum fp_opened accept_id(struct fp_key *key, struct fp_opening *opening, 
 	return FP_OPENED;
 }
 
+static bool open_sealed(const struct fp_key *key, void *state, const uint8_t *iv,
+			uint8_t *datagram, size_t length)
+{
+	uint8_t *sealed = datagram + FP_EPOCH_HEADER;
+	uint8_t nonce[FP_NONCE_SIZE];
+
+	if (state == NULL)
+		return false;
+	memcpy(nonce, iv, sizeof(nonce));
+	for (int i = 0; i < 8; i++)
+		nonce[i] ^= datagram[4 + i];
+	return key->aead->open(state, nonce, datagram, FP_EPOCH_HEADER, sealed, sealed, length,
+			       sealed + length);
+}
+
+static enum fp_opened open_future(struct fp_key *key, struct fp_future *future, uint8_t *datagram,
+				  size_t length)
+{
+	uint64_t counter = get64(datagram + 4) & LAST_COUNTER;
+	struct fp_opening *opening;
+	void *state;
+
+	if (future->failures > key->limits.failures)
+		return FP_OPEN_FORGED;
+	state = key->aead->setup(key->aead, future->key.key, false);
+	if (!open_sealed(key, state, future->key.iv, datagram, length)) {
+		future->failures++;
+		if (state != NULL)
+			key->aead->wipe(state);
+		return FP_OPEN_FORGED;
+	}
+	opening = counter == 0 ? NULL : advance(key, future, state);
+	if (opening == NULL) {
+		key->aead->wipe(state);
+		return FP_OPEN_REPLAYED;
+	}
+	return accept_id(key, opening, counter, length);
+}
+
 static enum fp_opened open_epoch(struct fp_key *key, uint8_t *datagram, size_t length,
 				 uint8_t **payload, size_t *payload_length)
 {
 	uint64_t id = get64(datagram + 4);
-	struct fp_opening *opening = find_epoch(&key->receive, (uint32_t)(id >> 48));
-	uint8_t nonce[FP_NONCE_SIZE];
-	uint8_t *sealed = datagram + FP_EPOCH_HEADER;
+	struct fp_opening *opening = find_begun(&key->receive, (uint32_t)(id >> 48));
+	struct fp_future *future = find_future(&key->receive, (uint32_t)(id >> 48));
 
-	if (opening == NULL)
-		return FP_OPEN_UNKNOWN_EPOCH;
-	if (opening->state == NULL)
-		return FP_OPEN_FORGED;
-	memcpy(nonce, opening->iv, sizeof(nonce));
-	for (int i = 0; i < 8; i++)
-		nonce[i] ^= datagram[4 + i];
 	length -= FP_EPOCH_HEADER + FP_TAG_SIZE;
-	if (!key->aead->open(opening->state, nonce, datagram, FP_EPOCH_HEADER, sealed, sealed,
-			     length, sealed + length)) {
-		failed(key, opening);
-		return FP_OPEN_FORGED;
-	}
-	*payload = sealed;
+	*payload = datagram + FP_EPOCH_HEADER;
 	*payload_length = length;
-	return accept_id(key, opening, id & LAST_COUNTER, length);
+	if (opening == NULL)
+		return future == NULL ? FP_OPEN_UNKNOWN_EPOCH :
+					open_future(key, future, datagram, length);
+	if (open_sealed(key, opening->state, opening->iv, datagram, length))
+		return accept_id(key, opening, id & LAST_COUNTER, length);
+	if (opening->state != NULL)
+		failed(key, opening);
+	return FP_OPEN_FORGED;
 }
 
 static enum fp_opened open_classic(struct fp_key *key, uint8_t *datagram, size_t length,
@@ -435,7 +462,6 @@ static bool set_up_classic(struct fp_key *key, const struct fp_key_order *order)
 	if (opening == NULL)
 		return false;
 	atomic_store(&key->receive.current, opening);
-	opening->began = true;
 	memcpy(key->send.iv, order->send_iv, CLASSIC_IV);
 	memcpy(opening->iv, order->receive_iv, CLASSIC_IV);
 	key->send.state = key->aead->setup(key->aead, order->send_key, true);
@@ -445,24 +471,28 @@ static bool set_up_classic(struct fp_key *key, const struct fp_key_order *order)
 
 static bool set_up_epoch(struct fp_key *key, const struct fp_key_order *order)
 {
+	struct fp_receive_key *receive = &key->receive;
 	struct fp_epoch_secret first = { .epoch = FP_FIRST_EPOCH };
-	struct fp_opening *opening;
+	struct fp_opening *opening = NULL;
+	struct fp_epoch_key epoch;
 	bool done;
 
-	memcpy(first.secret, order->send_key, FP_SECRET_SIZE);
 	key->send.sealed_in = FP_FIRST_EPOCH;
+	memcpy(first.secret, order->send_key, FP_SECRET_SIZE);
 	done = enter_epoch(key, &first);
 	memcpy(first.secret, order->receive_key, FP_SECRET_SIZE);
-	opening = epoch_opening(key, &first);
-	key->receive.secret = first;
+	receive->secret = first;
+	receive->future = calloc(FP_FUTURE_KEYS, sizeof(*receive->future));
+	if (fp_epoch_derive(&first, key->aead, &epoch))
+		opening = epoch_opening(key, &epoch, key->aead->setup(key->aead, epoch.key, false));
 	fp_crypto_wipe(&first, sizeof(first));
-	if (opening == NULL)
+	fp_crypto_wipe(&epoch, sizeof(epoch));
+	atomic_store(&receive->current, opening);
+	if (!done || opening == NULL || opening->state == NULL || receive->future == NULL)
 		return false;
-	opening->began = true;
-	atomic_store(&key->receive.current, opening);
-	atomic_store(&key->receive.epoch, opening->epoch);
-	derive_future(key, opening->epoch);
-	return done;
+	atomic_store(&receive->epoch, opening->epoch);
+	derive_future(key);
+	return true;
 }
 
 struct fp_key *fp_key_new(const struct fp_key_order *order)
@@ -493,8 +523,9 @@ void fp_key_free(struct fp_key *key)
 		key->aead->wipe(key->send.state);
 	free_opening(key->aead, atomic_load(&key->receive.current));
 	free_opening(key->aead, key->receive.past);
-	for (unsigned int i = 0; i < FP_FUTURE_KEYS; i++)
-		free_opening(key->aead, key->receive.future[i]);
+	if (key->receive.future != NULL)
+		fp_crypto_wipe(key->receive.future, FP_FUTURE_KEYS * sizeof(struct fp_future));
+	free(key->receive.future);
 	fp_crypto_wipe(key, sizeof(*key));
 	free(key);
 }

@@ -80,32 +80,42 @@ struct fp_send_key {
 };
 
 /**
- * struct fp_opening - opens, in one epoch
- * @began: an authentic packet came, or it is the first
+ * struct fp_opening - opens, in one epoch that has begun
+ * @state: NULL when it failed too often
  * @octets: payloads opened; others may read it and @failures
  */
 struct fp_opening {
 	void *state;
 	uint8_t iv[FP_NONCE_SIZE];
 	uint32_t epoch;
-	bool began;
 	_Atomic uint64_t octets;
 	_Atomic uint64_t failures;
 	struct fp_replay replay;
 };
 
 /**
+ * struct fp_future - an epoch to come
+ *
+ * Its key is derived in advance, and expanded only to look at a packet that claims its epoch: a
+ * stranger's packet costs a key schedule, and no memory.
+ */
+struct fp_future {
+	struct fp_epoch_key key;
+	uint64_t failures;
+};
+
+/**
  * struct fp_receive_key - opens; the receiving thread's
  * @current: the latest epoch heard; the only one in the classic format
  * @past: the one before it, NULL when there is none
- * @future: for the epochs after it, without gaps
+ * @future: FP_FUTURE_KEYS epochs after it, without gaps; NULL in the classic format
  * @secret: of the last future epoch
  * @packets: that opened, under all epochs; others may read it
  */
 struct fp_receive_key {
 	_Atomic(struct fp_opening *) current;
 	struct fp_opening *past;
-	struct fp_opening *future[FP_FUTURE_KEYS];
+	struct fp_future *future;
 	struct fp_epoch_secret secret;
 	_Atomic uint64_t packets;
 	_Atomic uint32_t epoch;

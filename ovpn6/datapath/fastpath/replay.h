@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FP_REPLAY_MARKS 20
+#define FP_REPLAY_MARKS 12
 #define FP_REPLAY_MOST 65536
 
 struct fp_replay_mark {
