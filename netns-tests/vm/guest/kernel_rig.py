@@ -17,11 +17,14 @@ from ipaddress import IPv6Address
 from ovpn6.datapath.interface import Report
 from ovpn6.datapath.kernel import KernelDatapath
 from ovpn6.datapath.kernel_open import open_kernel
+from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
+from ovpn6.datapath.ovpn_netlink.family import find_family
 from ovpn6.datapath.tun import in_netns
 from ovpn6.lab.network import Lab
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.names import LinkId, Transport
 from ovpn6.model.specs import DeviceSpec, LinkSpec
+from ovpn6.netlink.conversation import GENERIC, Conversation
 
 LIMIT = 20.0
 STEP = 0.005
@@ -140,6 +143,18 @@ class KernelRig:
         leftover = [device for name in self.namespaces for device in name.tunnels()]
         self.lab.__exit__(None, None, None)
         assert leftover == []
+
+
+def device_of(namespace: str, name: str) -> OvpnDevice:
+    """Another conversation about a device."""
+
+    def find() -> OvpnDevice:
+        conversation = Conversation(GENERIC)
+        family = find_family(conversation)
+        assert family is not None
+        return OvpnDevice(conversation, family, socket.if_nametoindex(name))
+
+    return in_netns(namespace, find)
 
 
 def _open_ends(name: str) -> tuple[socket.socket, dict[int, socket.socket]]:

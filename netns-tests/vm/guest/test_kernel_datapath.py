@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 from pathlib import Path as FilePath
 
 import pytest
-from vm.guest.kernel_rig import EVERYTHING, LOOPBACK, ROUTE_PROTOCOL, KernelRig
+from vm.guest.kernel_rig import EVERYTHING, LOOPBACK, ROUTE_PROTOCOL, KernelRig, device_of
 
 from ovpn6.datapath.kernel_device import remove_leftovers
 from ovpn6.datapath.kernel_open import open_kernel
-from ovpn6.datapath.kernel_peers import order
-from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
-from ovpn6.datapath.ovpn_netlink.family import find_family
-from ovpn6.datapath.tun import in_netns
 from ovpn6.lab.process import run
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.addresses import Path
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import (
     ControlReceived,
@@ -35,7 +28,6 @@ from ovpn6.model.flow import (
 )
 from ovpn6.model.names import KeySlot, LinkId, PeerId, Transport
 from ovpn6.model.specs import DeviceSpec, Keepalive, LinkSpec, PeerSpec
-from ovpn6.netlink.conversation import GENERIC, Conversation
 from tests.datapath import contract
 from tests.datapath.contract import (
     CLIENT,
@@ -417,32 +409,6 @@ def test_a_connection_outlives_its_peer(tcp: tuple[KernelRig, Path, Path]) -> No
     rig.until(lambda: rig.delivered(0) == [UP])
 
 
-# --- many ---------------------------------------------------------------------------------------
-
-
-def test_a_thousand_peers_come_and_go() -> None:
-    rig = KernelRig()
-    try:
-        server = rig.datapaths[0]
-        specs = [numbered_peer(number) for number in range(1000)]
-        with timed() as added:
-            for spec in specs:
-                server.add_peer(spec)
-        device = device_of(rig.namespaces[0].full_name, "tun0")
-        with timed() as dumped:
-            assert len(device.peers()) == len(specs)
-        device.close()
-        with timed() as removed:
-            for spec in specs:
-                server.remove_peer(spec.peer)
-        bare = add_by_bare_calls(rig, specs)
-        print(f"seconds: added {added}, bare {bare}, dumped {dumped}, removed {removed}")
-        assert added[0] <= 2 * bare
-        assert dumped[0] < added[0]
-    finally:
-        rig.close()
-
-
 # --- helpers ------------------------------------------------------------------------------------
 
 
@@ -457,47 +423,3 @@ def add_peers(rig: KernelRig, to_client: Path | None = None, to_server: Path | N
 
 
 SERVER_SENDS_TO = int(SERVER)
-
-
-def numbered_peer(number: int) -> PeerSpec:
-    """One of many clients of a server."""
-    networks = (
-        ip_network(int(IPv6Address("2001:db8::1000")) + number),
-        ip_network(int(IPv4Address("10.0.0.1")) + number),
-    )
-    path = Path(LinkId(1), Endpoint(LOOPBACK, 10_000 + number))
-    return PeerSpec(PeerId(number), number, path, networks, Keepalive(10, 60))
-
-
-@contextmanager
-def timed() -> Iterator[list[float]]:
-    """The seconds that the block took, once it is left."""
-    took: list[float] = []
-    started = time.monotonic()
-    yield took
-    took.append(round(time.monotonic() - started, 2))
-
-
-def add_by_bare_calls(rig: KernelRig, specs: list[PeerSpec]) -> float:
-    """The same peers by nothing but the netlink binding; seconds that it took."""
-    device = device_of(rig.namespaces[0].full_name, "tun0")
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as outer:
-        outer.bind((str(LOOPBACK), 0))
-        orders = [order(spec, remote=True, many_peers=True) for spec in specs]
-        with timed() as calls:
-            for wanted in orders:
-                device.new_peer(wanted, outer.fileno())
-    device.close()
-    return calls[0]
-
-
-def device_of(namespace: str, name: str) -> OvpnDevice:
-    """Another conversation about a device."""
-
-    def find() -> OvpnDevice:
-        conversation = Conversation(GENERIC)
-        family = find_family(conversation)
-        assert family is not None
-        return OvpnDevice(conversation, family, socket.if_nametoindex(name))
-
-    return in_netns(namespace, find)
