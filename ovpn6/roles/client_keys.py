@@ -40,10 +40,6 @@ class KeyRing:
 
     def renewed(self, key: KeyMaterial, now: Instant) -> list[Action]:
         """A renegotiation is through: open with its key, do not seal yet."""
-        if self._renewed_at is not None:
-            # A server does not tell how often it wants new keys.
-            passed = max(LEAST_INTERVAL, now - self._renewed_at)
-            self._deferral = swap_deferral(self._longest, passed)
         self._renewed_at = now
         actions = self._swap() if self._waiting is not None else []
         self._slots[KeySlot.SECONDARY] = key.key_id
@@ -63,8 +59,12 @@ class KeyRing:
         """The server seals with this key."""
         return self._swap() if key_id == self._waiting else []
 
-    def next_begins(self, *, by_peer: bool) -> list[Action]:
-        """Another negotiation begins while a key may still wait."""
+    def next_begins(self, now: Instant, *, by_peer: bool) -> list[Action]:
+        """Another negotiation begins, perhaps while a key still waits."""
+        if self._renewed_at is not None:
+            # A server does not tell how often it wants new keys.
+            interval = max(LEAST_INTERVAL, now - self._renewed_at)
+            self._deferral = swap_deferral(self._longest, interval)
         if self._waiting is None or not (by_peer or self._waiting in self._acknowledged):
             return []
         return self._swap()

@@ -9,8 +9,6 @@ Source: OpenVPN ``forward.c`` (check_push_request, check_server_poll_timeout), `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovpn6.config.load import parse_push
 from ovpn6.config.schema import ClientConfig, Remote
 from ovpn6.model.addresses import Endpoint, Path
@@ -26,6 +24,7 @@ from ovpn6.model.flow import (
 )
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, Level, LinkId
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import KeyMaterial
 from ovpn6.model.status import PeerStatus
 from ovpn6.protocol import events
@@ -222,7 +221,7 @@ class Session:
             case events.RenegotiationStarted():
                 if self._keys is None:
                     return []
-                return [*self._keys.next_begins(by_peer=event.by_peer)]
+                return [*self._keys.next_begins(now, by_peer=event.by_peer)]
             case events.KeyExpired():
                 return [*self._keys.expired(event.key_id)] if self._keys is not None else []
             case events.MessageReceived():

@@ -14,5 +14,8 @@ SERVER_DEFERRAL = 1.0
 
 
 def swap_deferral(longest: float, interval: float) -> float:
-    """Seconds to wait; ``interval`` between two negotiations, 0 when it is not known."""
-    return min(longest, interval / 2) if interval else longest
+    """Seconds to wait; ``interval`` from a new key to the next negotiation, 0 when it is not known.
+
+    OpenVPN counts whole seconds, so the next interval may be one shorter, and the machine slow.
+    """
+    return min(longest, interval / 3) if interval else longest

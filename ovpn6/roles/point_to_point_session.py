@@ -201,7 +201,7 @@ class PeerSession:
                 keys.acknowledged(event.key_id, now)
                 return []
             case events.RenegotiationStarted() if keys is not None:
-                return [*keys.next_begins(by_peer=event.by_peer)]
+                return [*keys.next_begins(now, by_peer=event.by_peer)]
             case events.KeyExpired() if keys is not None:
                 return [*keys.expired(event.key_id)]
             case _:

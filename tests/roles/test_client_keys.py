@@ -50,21 +50,22 @@ def test_without_confirmation_it_seals_a_while_after_the_last_acknowledgement() 
     assert keys.next_deadline() is None
 
 
-def test_the_deferral_is_half_a_short_renegotiation_time() -> None:
-    keys = ring(reneg_sec=2)
+def test_the_deferral_is_a_third_of_a_short_renegotiation_time() -> None:
+    keys = ring(reneg_sec=3)
     keys.renewed(key(1), now(0))
     keys.acknowledged(KeyId(1), now(0))
     assert keys.next_deadline() == now(1)
 
 
-def test_the_deferral_is_half_the_time_that_passed_since_the_last_key() -> None:
+def test_the_deferral_is_a_third_of_the_time_from_a_key_to_the_next_negotiation() -> None:
     keys = ring()
     keys.renewed(key(1), now(0))
     keys.acknowledged(KeyId(1), now(0))
-    keys.next_begins(by_peer=True)
-    keys.renewed(key(2), now(4))
-    keys.acknowledged(KeyId(2), now(4))
-    assert keys.next_deadline() == now(6)
+    keys.next_begins(now(6), by_peer=True)
+    # However long the negotiation itself takes.
+    keys.renewed(key(2), now(9))
+    keys.acknowledged(KeyId(2), now(9))
+    assert keys.next_deadline() == now(11)
 
 
 def test_acknowledged_before_exchanged_counts_as_well() -> None:
@@ -91,9 +92,11 @@ def test_a_key_that_still_seals_when_it_expires_makes_way_first() -> None:
 def test_the_change_is_overdue_when_the_server_begins_the_next_negotiation() -> None:
     keys = ring()
     keys.renewed(key(1), now(0))
-    assert keys.next_begins(by_peer=False) == [], "not acknowledged, and not the server's doing"
-    assert keys.next_begins(by_peer=True) == [SwapKeys(PEER)]
-    assert keys.next_begins(by_peer=True) == []
+    assert keys.next_begins(now(1), by_peer=False) == [], (
+        "not acknowledged, and not the server's doing"
+    )
+    assert keys.next_begins(now(1), by_peer=True) == [SwapKeys(PEER)]
+    assert keys.next_begins(now(1), by_peer=True) == []
 
 
 def test_a_third_key_never_overwrites_one_that_waits() -> None:
