@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 from ovpn6.datapath.offload.checksum import ipv4_checksum, ones_sum, pseudo_sum
 from ovpn6.datapath.offload.vnet import (
@@ -55,9 +56,33 @@ class Merger:
     def feed(self, packet: bytes) -> None:
         """One whole inner packet whose source address was checked."""
         recent = self._recent
-        if recent is not None and recent.continued_by(packet):
-            self._join(recent, packet)
-            return
+        if recent is None or not self._joined(recent, packet):
+            self._sort(packet)
+
+    def flush(self) -> None:
+        """Write what waits, the oldest flow first."""
+        for flow in self._flows.values():
+            self._write(flow.parts(), flow.count)
+        self._flows.clear()
+        self._recent = None
+
+    def _joined(self, flow: _Flow, packet: bytes) -> bool:
+        """Whether the packet was the flow's next, and is dealt with."""
+        taken = flow.take(packet)
+        if taken is _MORE:
+            self._recent = flow
+            return True
+        if taken is _NO:
+            return False
+        self._release(flow)
+        if taken is _DAMAGED:
+            self._write((WHOLE, packet), 1)
+        elif taken is _AFTER_DAMAGED:
+            self._begin(flow.key, packet, flow.transport, flow.headers, True)
+        return True
+
+    def _sort(self, packet: bytes) -> None:
+        """A packet that is not the recent flow's next."""
         transport = _transport(packet)
         protocol = packet[9 if transport == IPV4_HEADER else 6] if transport else 0
         if protocol == TCP:
@@ -77,54 +102,45 @@ class Merger:
             key = packet[6:7] + packet[8:44]
         flow = self._flows.get(key)
         if flow is not None:
-            if flow is not recent and flow.continued_by(packet):
-                self._join(flow, packet)
+            if flow is not self._recent and self._joined(flow, packet):
                 return
             self._release(flow)
-        if protocol == TCP:
-            holds = _tcp_mergeable(packet, transport, headers)
-            holds = holds and packet[transport + 13] == ACK
-        else:
+        self._begin(key, packet, transport, headers, False)
+
+    def _begin(
+        self, key: bytes, packet: bytes, transport: int, headers: int, verified: bool
+    ) -> None:
+        """The first packet of a flow: hold it when others may follow."""
+        if packet[9 if transport == IPV4_HEADER else 6] == UDP:
             holds = self._udp and _udp_mergeable(packet, transport)
-        if holds:
-            self._hold(_Flow(key, packet, transport, headers))
         else:
+            holds = _tcp_mergeable(packet, transport, headers)
+        if not holds:
             self._write((WHOLE, packet), 1)
-
-    def flush(self) -> None:
-        """Write what waits, the oldest flow first."""
-        for flow in self._flows.values():
-            self._write(flow.parts(), flow.count)
-        self._flows.clear()
-        self._recent = None
-
-    def _join(self, flow: _Flow, packet: bytes) -> None:
-        """A packet that continues this flow, if all checksums fit."""
-        if not _checksums_fit(packet, flow.transport):
-            self._release(flow)
-            self._write((WHOLE, packet), 1)
-        elif flow.verify():
-            self._recent = flow
-            if flow.append(packet):
-                self._release(flow)
-        else:
-            self._release(flow)
-            if flow.ends_with(packet):
-                self._write((WHOLE, packet), 1)
-            else:
-                self._hold(_Flow(flow.key, packet, flow.transport, flow.headers, True))
-
-    def _hold(self, flow: _Flow) -> None:
+            return
         if len(self._flows) == MOST_FLOWS:
             self._release(next(iter(self._flows.values())))
-        self._flows[flow.key] = flow
-        self._recent = flow
+        self._recent = self._flows[key] = _Flow(key, packet, transport, headers, verified)
 
     def _release(self, flow: _Flow) -> None:
         del self._flows[flow.key]
         if flow is self._recent:
             self._recent = None
         self._write(flow.parts(), flow.count)
+
+
+class _Taken(Enum):
+    """What became of a packet that a flow was offered."""
+
+    NO = "not its next"
+    MORE = "appended"
+    LAST = "appended, and nothing may follow"
+    DAMAGED = "not appended: its checksums do not fit"
+    AFTER_DAMAGED = "not appended: those of the flow's first packet do not fit, its own do"
+
+
+# An Enum's members take long to look up.
+_NO, _MORE, _LAST, _DAMAGED, _AFTER_DAMAGED = _Taken
 
 
 class _Flow:
@@ -134,12 +150,13 @@ class _Flow:
         "_addresses",
         "_first",
         "_length",
-        "_marks",
+        "_mark",
         "_next_id",
         "_next_sequence",
         "_options",
         "_payloads",
         "_pushed",
+        "_pushing_mark",
         "_size",
         "_start",
         "_udp",
@@ -151,7 +168,7 @@ class _Flow:
     )
 
     def __init__(
-        self, key: bytes, packet: bytes, transport: int, headers: int, verified: bool = False
+        self, key: bytes, packet: bytes, transport: int, headers: int, verified: bool
     ) -> None:
         """``packet`` is mergeable and has no PSH."""
         self.key = key
@@ -170,67 +187,73 @@ class _Flow:
         self._next_id = (packet[4] << 8 | packet[5]) + 1
         self._udp = headers == transport + UDP_HEADER
         self._next_sequence = 0
-        self._marks: tuple[bytes, ...] = ()
+        self._mark = self._pushing_mark = b""
         self._options = b""
         if not self._udp:
             sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
             self._next_sequence = sequence + self._size & 0xFFFFFFFF
-            mark = packet[transport + 8 : transport + 16]
-            self._marks = mark, mark[:5] + bytes((ACK_PSH,)) + mark[6:]
+            self._mark = mark = packet[transport + 8 : transport + 16]
+            self._pushing_mark = mark[:5] + bytes((ACK_PSH,)) + mark[6:]
             self._options = packet[transport + TCP_HEADER : headers]
 
-    def continued_by(self, packet: bytes) -> bool:
-        """Whether a packet is the next of this flow and may be appended, its checksums apart.
+    def take(self, packet: bytes) -> _Taken:
+        """Append a packet that is the next of this flow.
 
-        The flow's packets are mergeable, so one with the same headers is.
+        The flow's packets are mergeable, so one with the same headers is. The first packet's
+        checksums are looked at only when something is to follow it.
         """
-        size = len(packet) - self.headers
-        if not 0 < size <= self._size or self._length + size > MOST_OCTETS:
-            return False
+        headers = self.headers
+        transport = self.transport
+        length = len(packet)
+        size = length - headers
+        whole = self._length + size
+        if not 0 < size <= self._size or whole > MOST_OCTETS:
+            return _NO
+        pushed = False
         if self._udp:
-            return self._continued_by_udp(packet)
-        if self.transport == IPV6_HEADER:
-            start, length, addresses, sequence, mark, urgent = _IPV6_TCP.unpack_from(packet)
-            length += IPV6_HEADER
+            if not self._continued_by_udp(packet):
+                return _NO
         else:
-            start, length, identity, hops, ports, sequence, mark, urgent = _IPV4_TCP.unpack_from(
-                packet
-            )
-            addresses = hops + ports
-            # DF: the id means nothing.
-            if identity != self._next_id & 0xFFFF and packet[6] != 0x40:
-                return False
-        return (
-            addresses == self._addresses
-            and sequence == self._next_sequence
-            and mark in self._marks
-            and start == self._start
-            and length == len(packet)
-            and urgent == b"\0\0"
-            and packet[self.transport + TCP_HEADER : self.headers] == self._options
-        )
-
-    def verify(self) -> bool:
-        """Whether the first packet's checksums fit: asked only when something is to follow."""
+            if transport == IPV6_HEADER:
+                start, named, addresses, sequence, mark, urgent = _IPV6_TCP.unpack_from(packet)
+                named += IPV6_HEADER
+            else:
+                start, named, identity, hops, ports, sequence, mark, urgent = _IPV4_TCP.unpack_from(
+                    packet
+                )
+                addresses = hops + ports
+                # DF: the id means nothing.
+                if identity != self._next_id & 0xFFFF and packet[6] != 0x40:
+                    return _NO
+            if (
+                addresses != self._addresses
+                or sequence != self._next_sequence
+                or start != self._start
+                or named != length
+                or urgent != b"\0\0"
+                or packet[transport + TCP_HEADER : headers] != self._options
+            ):
+                return _NO
+            if mark != self._mark:
+                pushed = mark == self._pushing_mark
+                if not pushed:
+                    return _NO
+            self._next_sequence = sequence + size & 0xFFFFFFFF
+        if not _checksums_fit(packet, transport):
+            return _DAMAGED
         if not self._verified:
-            self._verified = _checksums_fit(self._first, self.transport)
-        return self._verified
-
-    def ends_with(self, packet: bytes) -> bool:
-        """Whether nothing may follow a packet that continues this flow."""
-        return not self._udp and packet[self.transport + 13] == ACK_PSH
-
-    def append(self, packet: bytes) -> bool:
-        """Take a packet that continues this flow. True when nothing may follow."""
-        payload = packet[self.headers :]
-        size = len(payload)
-        self._payloads.append(payload)
-        self._length += size
-        self._next_sequence = self._next_sequence + size & 0xFFFFFFFF
+            if not _checksums_fit(self._first, transport):
+                return _AFTER_DAMAGED
+            self._verified = True
+        self._payloads.append(packet[headers:])
+        self._length = whole
         self._next_id += 1
         self.count += 1
-        self._pushed = not self._udp and packet[self.transport + 13] == ACK_PSH
-        return self._pushed or size < self._size or self.count == MOST_SEGMENTS
+        if pushed:
+            self._pushed = True
+        elif size == self._size and self.count < MOST_SEGMENTS:
+            return _MORE
+        return _LAST
 
     def _continued_by_udp(self, packet: bytes) -> bool:
         transport = self.transport
@@ -322,17 +345,17 @@ def _udp_headers(packet: bytes, transport: int) -> int:
 
 
 def _tcp_mergeable(packet: bytes, transport: int, headers: int) -> bool:
-    """Nothing about the packet alone forbids merging: data, only ACK and PSH, no urgent pointer."""
+    """Whether others may follow: data, only ACK, no urgent pointer. After PSH nothing follows."""
     return (
         len(packet) > headers
         and not packet[transport + 12] & 15
-        and packet[transport + 13] in (ACK, ACK_PSH)
+        and packet[transport + 13] == ACK
         and packet[transport + 18 : transport + 20] == b"\0\0"
     )
 
 
 def _udp_mergeable(packet: bytes, transport: int) -> bool:
-    """Data and a checksum: what has none (zero) must not get one."""
+    """Whether others may follow: data and a checksum. What has none (zero) must not get one."""
     return len(packet) > transport + UDP_HEADER and packet[transport + 6 : transport + 8] != b"\0\0"
 
 

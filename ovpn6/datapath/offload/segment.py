@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from ovpn6.datapath.offload.checksum import ipv4_checksum, ones_sum
@@ -25,6 +26,9 @@ UDP_CSUM = 6
 MAX_HEADERS = 256
 MOST_OCTETS = 65_535
 FIN, PSH, CWR = 0x01, 0x08, 0x80
+
+_VARYING = struct.Struct(">I8sH")
+"""Sequence number, acknowledgement to window, checksum of TCP."""
 
 
 class Uncuttable(HostError):
@@ -116,40 +120,31 @@ def _plan(vnet: Vnet, packet: bytes, udp: bool) -> _Plan:
 def _cut_tcp(packet: bytes, plan: _Plan) -> list[bytes]:
     transport, headers, size, pseudo = plan
     sequence = int.from_bytes(packet[transport + 4 : transport + 8], "big")
-    flags = packet[transport + 13]
+    offset, flags = packet[transport + 12], packet[transport + 13]
     ports = packet[transport : transport + 4]
-    middle = packet[transport + 8 : transport + 13]
+    ack = packet[transport + 8 : transport + 12]
     window = packet[transport + 14 : transport + 16]
     rest = packet[transport + 18 : headers]
-    # What is the same in all segments; the octet of flags is the low half of its word.
-    same = pseudo + headers - transport + ones_sum(ports + middle[:4] + window + rest)
-    same += middle[4] << 8
+    covered = headers - transport
+    # What is the same in all segments.
+    same = pseudo + covered + ones_sum(ports + ack + window + rest)
     counts = packet[0] >> 4 == 4  # IPv4 headers differ by their id
-    end = len(packet)
-    last = (end - headers - 1) // size
-    head = _ip(packet, transport, headers - transport + size, 0) + ports if last else b""
+    last = (len(packet) - headers - 1) // size
+    head = mark = b""
     segments = []
-    for number, at in enumerate(range(headers, end, size)):
+    for number, at in enumerate(range(headers, len(packet), size)):
         payload = packet[at : at + size]
-        mark = flags
-        if number:
-            mark &= ~CWR
-        if number < last:
-            mark &= ~(FIN | PSH)
-        if number == last or (number and counts):
-            head = _ip(packet, transport, headers - transport + len(payload), number) + ports
-        here = sequence + number * size & 0xFFFFFFFF
-        checksum = -(same + mark + here + len(payload) + ones_sum(payload)) % 65535
-        segments.append(
-            head
-            + here.to_bytes(4, "big")
-            + middle
-            + bytes((mark,))
-            + window
-            + checksum.to_bytes(2, "big")
-            + rest
-            + payload
-        )
+        if number <= 1 or number == last:
+            kept = flags & ~CWR if number else flags
+            word = offset << 8 | (kept if number == last else kept & ~(FIN | PSH))
+            mark = ack + word.to_bytes(2, "big") + window
+            head = b""
+        if counts or not head:
+            head = _ip(packet, transport, covered + len(payload), number) + ports
+        here = sequence & 0xFFFFFFFF
+        checksum = -(same + word + here + len(payload) + ones_sum(payload)) % 65535
+        segments.append(head + _VARYING.pack(here, mark, checksum) + rest + payload)
+        sequence += size
     return segments
 
 
