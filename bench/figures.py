@@ -100,12 +100,28 @@ MEMORY_PEERS = {
 MEMORY_FURTHER_CLIENT = Figure(_MEMORY, "each further client connected", "KB")
 MEMORY_FURTHER_PEER = Figure(_MEMORY, "each further peer configured", "KB")
 
-CROWDS = ((1, 1), (1000, 1), (1000, 64))
-"""Peers configured, and how many of them are active."""
-CROWD = {
-    (peers, active): Figure(_MANY, f"TCP, {_peers(peers)} configured, {active} active", "Mbit/s")
-    for peers, active in CROWDS
-}
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Peers configured, how many of them are active, TCP streams through these together."""
+
+    peers: int
+    active: int
+    streams: int
+
+    @property
+    def figure(self) -> Figure:
+        """The sum of its streams."""
+        there = f"{_peers(self.peers)}, {self.active} active, "
+        streams = "1 stream" if self.streams == 1 else f"{self.streams} streams"
+        return Figure(_MANY, f"TCP, {there}{streams}", "Mbit/s")
+
+
+ONE_PEER = Crowd(1, 1, 1)
+ONE_OF_MANY = Crowd(1000, 1, 1)
+SEVERAL_OF_MANY = Crowd(1000, 64, 64)
+# As many streams without as many peers tell which of both costs.
+CROWDS = (ONE_PEER, Crowd(1, 1, 64), ONE_OF_MANY, SEVERAL_OF_MANY)
 
 ALL_FIGURES = (
     *(tcp_single(inner, outer) for outer in (6, 4) for inner in (6, 4)),
@@ -116,6 +132,6 @@ ALL_FIGURES = (
     HANDSHAKES,
     *(*MEMORY_CLIENTS.values(), MEMORY_FURTHER_CLIENT),
     *(*MEMORY_PEERS.values(), MEMORY_FURTHER_PEER),
-    *CROWD.values(),
+    *(crowd.figure for crowd in CROWDS),
 )
 """In the order of the report."""

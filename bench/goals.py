@@ -12,13 +12,16 @@ from enum import Enum
 from bench.figures import (
     CPU_FLOOR,
     CPU_USER,
-    CROWD,
     MEMORY_CLIENTS,
     MEMORY_FURTHER_PEER,
+    ONE_OF_MANY,
+    ONE_PEER,
     RTT_IDLE,
+    SEVERAL_OF_MANY,
     TCP,
     TCP_OFF,
     UDP,
+    Crowd,
     Figure,
     Results,
 )
@@ -79,9 +82,9 @@ def _ratio(text: str, figure: Figure, beside: Role, least: float) -> Goal:
     return Goal(text, Term(figure, Role.OURS), least, True, Term(figure, beside))
 
 
-def _of_one_peer(text: str, crowd: tuple[int, int], least: float) -> Goal:
-    one = Term(CROWD[1, 1], Role.OURS)
-    return Goal(text, Term(CROWD[crowd], Role.OURS), least, True, one)
+def _of_one_peer(text: str, crowd: Crowd, least: float) -> Goal:
+    one = Term(ONE_PEER.figure, Role.OURS)
+    return Goal(text, Term(crowd.figure, Role.OURS), least, True, one)
 
 
 _SINGLE = "TCP single stream, IPv6 over IPv6"
@@ -127,8 +130,8 @@ GOALS = (
         True,
         Term(TCP, Role.OPENVPN_27),
     ),
-    _of_one_peer("throughput with 1,000 peers, one active, against one peer", (1000, 1), 0.9),
-    _of_one_peer("throughput with 1,000 peers, 64 active, against one peer", (1000, 64), 0.7),
+    _of_one_peer("throughput with 1,000 peers, one active, against one peer", ONE_OF_MANY, 0.9),
+    _of_one_peer("throughput with 1,000 peers, 64 active, against one peer", SEVERAL_OF_MANY, 0.7),
 )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from rich.console import Console
 from vm.errors import VmError
 
-from bench.figures import CPU_FLOOR, CROWDS, Results
+from bench.figures import CPU_FLOOR, CROWDS, Crowd, Results
 from bench.forms import Form
 from bench.goals import Cast, Role
 from bench.measure import crowd, floor, round_trip, tcp, udp
@@ -106,9 +106,9 @@ class Run:
         for program in (field.fastest, STOCK_27, field.wireguard, field.bare):
             yield f"{program.name}, link offloads off", partial(self._without_offloads, program)
         yield "AEAD libraries alone", self._floor
-        for peers, active in CROWDS:
-            what = f"{field.fastest.name}, {active} of {peers} peers active"
-            yield what, partial(self._crowd, field.fastest, (peers, active))
+        for wanted in CROWDS:
+            what = f"{field.fastest.name}, {wanted.figure.name}"
+            yield what, partial(self._crowd, field.fastest, wanted)
 
     def _storms(self) -> Iterator[Step]:
         for program in (*self._field.paths, *self._field.openvpns):
@@ -148,8 +148,8 @@ class Run:
         with self._hosts.without_offloads(), program.joined(self._hosts, 6) as joined:
             tcp.without_offloads(self.results, program.name, joined, self._form)
 
-    def _crowd(self, path: Ovpn6Path, size: tuple[int, int]) -> None:
-        crowd.throughput(self.results, path, self._hosts, self._form, size)
+    def _crowd(self, path: Ovpn6Path, wanted: Crowd) -> None:
+        crowd.throughput(self.results, path, self._hosts, self._form, wanted)
 
     def _floor(self) -> None:
         """The machine's OpenVPN has OpenSSL, our path in Python what it is built on; a native one

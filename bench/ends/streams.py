@@ -1,9 +1,10 @@
 """TCP streams to many addresses from one process: what iperf3 does with one.
 
     python -m bench.ends.streams receive --streams 64 --seconds 2
-    python -m bench.ends.streams send --streams 64
+    python -m bench.ends.streams send --streams 64 --active 64
 
-Stream ``n`` goes from the client's address of peer ``n`` to the server's (``bench/ends/crowd.py``).
+They go from the client's addresses of the active peers to the server's (``bench/ends/crowd.py``),
+in turn.
 The receiver prints the bits a second of all together, for that time from the first octet on, and
 ends; then the sender does.
 """
@@ -28,12 +29,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("part", choices=("receive", "send"))
     parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--active", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
     asked = parser.parse_args()
     if asked.part == "receive":
         receive(asked.streams, asked.seconds)
     else:
-        send(asked.streams)
+        send(asked.streams, asked.active)
 
 
 def receive(streams: int, seconds: float) -> None:
@@ -60,12 +62,12 @@ def receive(streams: int, seconds: float) -> None:
         print(f"received {octets * 8 / (time.monotonic() - first):.0f}", flush=True)
 
 
-def send(streams: int) -> None:
+def send(streams: int, active: int) -> None:
     """Fill that many streams, all from the same moment on, until the receiver has enough."""
     chunk = bytes(_CHUNK)
     with selectors.DefaultSelector() as selector, contextlib.suppress(ConnectionError):
-        for number in range(1, streams + 1):
-            selector.register(_connect(number), selectors.EVENT_WRITE)
+        for number in range(streams):
+            selector.register(_connect(1 + number % active), selectors.EVENT_WRITE)
         while True:
             for key, _ in selector.select():
                 stream = key.fileobj
@@ -73,11 +75,11 @@ def send(streams: int) -> None:
                 stream.send(chunk)
 
 
-def _connect(number: int) -> socket.socket:
+def _connect(peer: int) -> socket.socket:
     stream = socket.create_connection(
-        (str(inner_address("server", number)), PORT),
+        (str(inner_address("server", peer)), PORT),
         _CONNECT_LIMIT,
-        (str(inner_address("client", number)), 0),
+        (str(inner_address("client", peer)), 0),
     )
     stream.setblocking(False)
     return stream

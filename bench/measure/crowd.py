@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from bench.figures import (
-    CROWD,
     MEMORY_FURTHER_PEER,
     MEMORY_PEERS,
     PEER_COUNTS,
+    Crowd,
     Results,
 )
 from bench.forms import Form
@@ -27,13 +27,12 @@ _START_LIMIT = 60.0
 _GRACE = 30.0
 
 
-def throughput(
-    results: Results, path: Ovpn6Path, hosts: Hosts, form: Form, crowd: tuple[int, int]
-) -> None:
-    """One TCP stream through each active peer, all at once; their sum."""
-    peers, active = crowd
-    words = ("--active", str(active), "--peers", str(peers))
-    streams, seconds = ("--streams", str(active)), ("--seconds", str(form.side_seconds))
+def throughput(results: Results, path: Ovpn6Path, hosts: Hosts, form: Form, crowd: Crowd) -> None:
+    """TCP streams through all active peers at once; their sum."""
+    active = ("--active", str(crowd.active))
+    words = (*active, "--peers", str(crowd.peers))
+    streams = (*active, "--streams", str(crowd.streams))
+    seconds = ("--seconds", str(form.side_seconds))
     with (
         _crowd(hosts.server, path, "server", *words) as server,
         _crowd(hosts.client, path, "client", *words) as client,
@@ -44,7 +43,7 @@ def throughput(
             receiver.wait_for_log("^listening$", _START_LIMIT)
             with _streams(hosts.client, "send", *streams):
                 match = receiver.wait_for_log(r"^received (\d+)$", form.side_seconds + _GRACE)
-    results.add(CROWD[crowd], path.name, int(match[1]) / 1e6)
+    results.add(crowd.figure, path.name, int(match[1]) / 1e6)
 
 
 def memory(results: Results, path: Ovpn6Path, hosts: Hosts) -> None:
