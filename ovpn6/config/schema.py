@@ -6,7 +6,7 @@ Field names are OpenVPN's directive names with underscores wherever there is one
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path as FilePath
 
@@ -14,6 +14,7 @@ from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
 from ovpn6.model.ciphers import DEFAULT_DATA_CIPHERS
 from ovpn6.model.errors import Source
 from ovpn6.model.names import Family, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec, Keepalive, SocketOptions
 
 
@@ -181,6 +182,8 @@ class DataConfig:
     replay_time: int = 15
     """Seconds that a packet may be late."""
     mute_replay_warnings: bool = False
+    passtos: bool = False
+    """Outer packets get the DSCP of inner ones; congestion marks go by RFC 6040 regardless."""
     epoch_keys: bool = True
     """Use the epoch format with peers that have it, where the data path has it."""
     epoch_usage: int | None = None

@@ -34,6 +34,7 @@ class Demands:
     compression_stub: bool = False
     """``comp-lzo no``, ``compress stub``: a byte before each inner packet."""
     bind_device: str = ""
+    passtos: bool = False
     ciphers: tuple[str, ...] = USERSPACE.ciphers
     device: str = "tun"
     replay_window: tuple[int, int] = DEFAULT_REPLAY
@@ -144,6 +145,10 @@ _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
         # It routes outer packets without regard to the device that the socket is bound to.
         lambda demands: bool(demands.bind_device),
         "bind-dev binds a socket, which the kernel does not heed",
+    ),
+    (
+        lambda demands: demands.passtos,
+        "passtos copies the DSCP to outer packets, which the kernel cannot",
     ),
     (
         lambda demands: not set(demands.ciphers) & set(KERNEL.ciphers),

@@ -121,6 +121,7 @@ SAMPLES: dict[str, str] = {
     "cipher": "AES-128-GCM",
     "replay-window": "128 30",
     "mute-replay-warnings": "",
+    "passtos": "",
     "epoch-keys": "no",
     "keepalive": "10 60",
     "ping": "10",

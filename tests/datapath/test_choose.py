@@ -35,6 +35,7 @@ def test_without_the_module_it_is_user_space(tmp_path: Path) -> None:
         (Demands(disable_dco=True), "disable-dco"),
         (Demands(compression_stub=True), "comp-lzo"),
         (Demands(bind_device="eth0"), "bind-dev"),
+        (Demands(passtos=True), "passtos"),
         (Demands(ciphers=("AES-256-CBC",)), "data-ciphers"),
     ],
 )

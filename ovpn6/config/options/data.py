@@ -205,6 +205,13 @@ ROWS: tuple[Option, ...] = (
         flag("data.mute_replay_warnings"),
     ),
     _row(
+        "passtos",
+        "",
+        "Copy the DSCP of inner packets to outer ones, IPv4 and IPv6. Who watches the network "
+        "then sees which kind of packet each is.",
+        flag("data.passtos"),
+    ),
+    _row(
         "epoch-keys",
         "HOW",
         "`no` keeps the older format of data packets with peers that have epoch keys. A number "

@@ -82,7 +82,6 @@ _SINGLE: tuple[tuple[str, str, str], ...] = (
     ("link-mtu", "OpenVPN 2.7 removed it", "set tun-mtu, the largest inner packet"),
     ("udp-mtu", "OpenVPN 2.7 removed it", "set tun-mtu, the largest inner packet"),
     ("tun-mtu-extra", "it is of use to Ethernet tunnels alone", _REMOVE),
-    ("passtos", "copying the traffic class to outer packets is not supported", _REMOVE),
     ("shaper", "limiting the rate is not supported", "use `tc` on the interface"),
     ("secret", "static keys without TLS are not supported", "use peer-fingerprint"),
     ("no-replay", "replay protection cannot be turned off", _REMOVE),
