@@ -104,7 +104,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> Figures:
     figures: Figures = {}
     wanted = set(arguments.only.split(","))
     with two_sides() as sides:
-        for kind in (OURS, OFFLOAD):
+        for kind in (OURS, OFFLOAD) if "start" in wanted else ():
             tunnel_up(sides, kind)  # files come into memory, byte code is made
         for _ in range(arguments.runs):
             if "throughput" in wanted:
