@@ -183,19 +183,25 @@ class Worker:
         by_wire_id = self._peers.by_wire_id
         owners = self._peers.routes.memo
         deliver = self._deliver
+        known = b""
+        peer = key = None
         for datagram in datagrams:
-            first = datagram[0] if datagram else 0
-            if first >> 3 != DATA_V2:
-                self._not_data(link, datagram, source)
-                continue
-            peer = by_wire_id.get(datagram[1:4])
-            if peer is None:
-                count(self._counts, "data unknown peer")
-                continue
-            key = peer.receive[first & 7]
-            if key is None:
-                count(self._counts, "data no key")
-                continue
+            if peer is None or key is None or datagram[:4] != known:
+                # Mostly a train is of one peer and key.
+                known = datagram[:4]
+                first = known[0] if known else 0
+                if first >> 3 != DATA_V2:
+                    peer = None
+                    self._not_data(link, datagram, source)
+                    continue
+                peer = by_wire_id.get(known[1:])
+                if peer is None:
+                    count(self._counts, "data unknown peer")
+                    continue
+                key = peer.receive[first & 7]
+                if key is None:
+                    count(self._counts, "data no key")
+                    continue
             try:
                 packet = key.open(datagram)
             except PeerError as error:

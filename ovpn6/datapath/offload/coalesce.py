@@ -56,8 +56,16 @@ class Merger:
     def feed(self, packet: bytes) -> None:
         """One whole inner packet whose source address was checked."""
         recent = self._recent
-        if recent is None or not self._joined(recent, packet):
+        if recent is None:
             self._sort(packet)
+            return
+        taken = recent.take(packet)
+        if taken is _MORE:
+            return
+        if taken is _NO:
+            self._sort(packet)
+        else:
+            self._finish(recent, packet, taken)
 
     def flush(self) -> None:
         """Write what waits, the oldest flow first."""
@@ -69,17 +77,21 @@ class Merger:
     def _joined(self, flow: _Flow, packet: bytes) -> bool:
         """Whether the packet was the flow's next, and is dealt with."""
         taken = flow.take(packet)
-        if taken is _MORE:
-            self._recent = flow
-            return True
         if taken is _NO:
             return False
+        if taken is _MORE:
+            self._recent = flow
+        else:
+            self._finish(flow, packet, taken)
+        return True
+
+    def _finish(self, flow: _Flow, packet: bytes, taken: _Taken) -> None:
+        """A flow is over, and the packet not always in it."""
         self._release(flow)
         if taken is _DAMAGED:
             self._write((WHOLE, packet), 1)
         elif taken is _AFTER_DAMAGED:
             self._begin(flow.key, packet, flow.transport, flow.headers, True)
-        return True
 
     def _sort(self, packet: bytes) -> None:
         """A packet that is not the recent flow's next."""
@@ -239,7 +251,11 @@ class _Flow:
                 if not pushed:
                     return _NO
             self._next_sequence = sequence + size & 0xFFFFFFFF
-        if not _checksums_fit(packet, transport):
+        # Most packets are IPv6 and pass: without a further call.
+        if transport == IPV6_HEADER:
+            if (ones_sum(packet, 8) + packet[6] + length - IPV6_HEADER) % 65535:
+                return _DAMAGED
+        elif not _checksums_fit(packet, transport):
             return _DAMAGED
         if not self._verified:
             if not _checksums_fit(self._first, transport):
