@@ -165,27 +165,28 @@ def note(figures: Figures, console: Console, figure: str, name: str, value: floa
 def report(figures: Figures, asked: tuple[Asked, ...], console: Console) -> bool:
     """Print medians, ratios and what is asked; whether everything asked is reached.
 
-    A figure of which nothing is asked is printed beside every other candidate.
+    A ratio is the median of those of runs that were made in turn: what else the machine does
+    changes from minute to minute.
     """
     table = Table("figure", OURS.name, "beside", "its", "ratio", "asked", "")
     reached = True
     for figure, runs in figures.items():
-        ours = statistics.median(runs[OURS.name])
-        for name in [name for name in runs if name != OURS.name] or [""]:
-            other = statistics.median(runs[name]) if name else None
-            ratio = ours / other if other else None
-            row = next(
-                (row for row in asked if row.figure == figure and row.beside in (name, "")), None
-            )
+        own = runs[OURS.name]
+        ours = statistics.median(own)
+        for name, its in runs.items():
+            if name == OURS.name:
+                continue
+            ratio = statistics.median([a / b for a, b in zip(own, its, strict=True)])
+            found = [row for row in asked if row.figure == figure and row.beside == name]
+            row = found[0] if found else None
             bound = verdict = ""
             if row is not None:
                 value = ratio if row.unit == "x" else ours
-                assert value is not None
                 good = value >= row.bound if row.at_least else value <= row.bound
                 reached &= good
                 verdict = "reached" if good else "missed"
                 bound = f"{'>=' if row.at_least else '<='} {row.bound:g} {row.unit}"
-            shown = ["" if number is None else f"{number:.4g}" for number in (other, ratio)]
+            shown = [f"{number:.4g}" for number in (statistics.median(its), ratio)]
             table.add_row(figure, f"{ours:.4g}", name, *shown, bound, verdict)
     console.print(table)
     return reached
