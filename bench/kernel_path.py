@@ -106,9 +106,11 @@ def measure(arguments: argparse.Namespace, console: Console) -> Figures:
     with two_sides() as sides:
         for kind in (OURS, OFFLOAD) if "start" in wanted else ():
             tunnel_up(sides, kind)  # files come into memory, byte code is made
-        for _ in range(arguments.runs):
+        for run in range(arguments.runs):
             if "throughput" in wanted:
-                for kind in (OURS, OFFLOAD, USER_SPACE):
+                kinds = (OURS, OFFLOAD, USER_SPACE)
+                first = run % len(kinds)
+                for kind in kinds[first:] + kinds[:first]:
                     speed = throughput(sides, kind, arguments.seconds)
                     note(figures, console, THROUGHPUT, kind.name, speed)
             if "start" in wanted:
