@@ -17,6 +17,7 @@ from ovpn6.datapath.interface import Datapath, Report, ReportSink
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.lab.namespace import Namespace
 from ovpn6.lab.network import Lab
+from ovpn6.lab.waiting import wait_for
 from ovpn6.model.addresses import Path
 from ovpn6.model.flow import LinkAccepted
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
@@ -59,6 +60,14 @@ class Ends:
             namespace.add_address(name, f"2001:db8:a::{number + 1}/64")
             namespace.add_address(name, f"192.0.2.{number + 1}/24")
             namespace.set_up(name, mtu=1420)
+            # Before that the kernel sends from the link-local address, which no peer has.
+            wait_for(
+                lambda there=namespace: (
+                    not there.run(("ip", "address", "show", "tentative")).stdout
+                ),
+                LIMIT,
+                "addresses in use",
+            )
 
     def join(self, transport: Transport) -> None:
         """Open links, make each end the other's peer."""

@@ -13,7 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from ovpn6.datapath.errors import Counts, count, error_name
+from ovpn6.datapath.errors import Counts, count, error_name, host_error
 from ovpn6.datapath.fastpath import CAPABILITIES, provider_of
 from ovpn6.datapath.fastpath._fastpath import Worker
 from ovpn6.datapath.fastpath.device import Device, OpenDevice, open_device
@@ -53,13 +53,16 @@ from ovpn6.protocol.data_channel import usage_limits
 NO_LIMIT = (1 << 64) - 1
 RECEIVE_BUFFER = 4 << 20
 """Octets that wait in a UDP socket, where the operator says nothing: some trains of 64 KB."""
+MOST_WAITING = 4096
+"""Reports taken from the worker's queue before their turn."""
 REPLAY_WARNING_INTERVAL = 10.0
 """Seconds between warnings about replays."""
 
 _SO_RCVBUFFORCE = 33
 _FRAMINGS = {Framing.NONE: 0, Framing.STUB: 1, Framing.STUB_SWAP: 2, Framing.STUB_V2: 3}
 _NOTICES = {
-    1: "link %d: one datagram a send call (%s)",
+    1: "link {0}: one datagram a send call ({1})",
+    2: "tunnel device: one packet a write call ({1})",
 }
 
 log = logging.getLogger("ovpn6.datapath")
@@ -80,19 +83,23 @@ class FastpathDatapath:
         new_link_id: Callable[[], LinkId],
         opener: OpenDevice = open_tun,
     ) -> None:
+        """Starts the worker's threads. Raises ``HostError``."""
         self._report = report
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id
         self._without = without = options.without
         self._opener = opener
-        self._worker = Worker(
-            options.replay_window,
-            options.replay_time * 1000,
-            provider=provider_of(without),
-            segment=Offload.SEGMENT not in without,
-            copy_dscp=options.copy_dscp,
-        )
+        try:
+            self._worker = Worker(
+                options.replay_window,
+                options.replay_time * 1000,
+                provider=provider_of(without),
+                segment=Offload.SEGMENT not in without,
+                copy_dscp=options.copy_dscp,
+            )
+        except OSError as error:
+            raise host_error("start the native worker", error) from None
         self._claims = Claims(self._worker.set_route, self._worker.remove_route)
         self._device: Device | None = None
         self._mtu = 0
@@ -335,18 +342,17 @@ class FastpathDatapath:
 
     def _forget(self, over: Callable[[Happened], bool]) -> None:
         """What was told of something that is gone is for nobody."""
-        while True:
+        before = -1
+        while before < len(self._waiting) < MOST_WAITING:
             before = len(self._waiting)
             self._fetch()
-            if len(self._waiting) == before:
-                break
         self._waiting = [one for one in self._waiting if not over(one)]
         if self._waiting and not self._closed:
             self._loop.call_soon(self._take_reports)
 
     def _tell(self, one: Happened) -> None:
         if one.kind == NOTICE:
-            log.info(_NOTICES[one.other], one.link, error_name(OSError(one.value, "")))
+            log.info(_NOTICES[one.other].format(one.link, error_name(OSError(one.value, ""))))
             return
         if one.kind == LINK_CLOSED:
             broken = self._links.pop(one.link, None)

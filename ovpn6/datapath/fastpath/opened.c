@@ -77,7 +77,10 @@ static bool tell(const struct judged *one, uint32_t kind, uint32_t other)
 	struct fp_report report = { .kind = kind, .peer = one->peer->id, .other = other };
 
 	describe_path(one, &report);
-	return fp_queue_push(&one->worker->queue, &report, NULL, 0);
+	if (fp_queue_push(&one->worker->queue, &report, NULL, 0))
+		return true;
+	fp_drop(one->counts, FP_DROP_REPORT_QUEUE);
+	return false;
 }
 
 /* --- where it came from -------------------------------------------------------------------- */

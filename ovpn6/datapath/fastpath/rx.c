@@ -26,9 +26,14 @@
 #define BUDGET_ERRORS 16
 #define STREAM_READ 65536
 
+/**
+ * struct fp_rx - the thread's own
+ * @whole: the device refused what was merged: packets go into it one by one
+ */
 struct fp_rx {
 	struct fp_worker *worker;
 	const struct fp_tunnel *tunnel;
+	bool whole;
 	uint8_t *arena;
 	size_t used;
 	struct ovpn6_merger merger;
@@ -69,18 +74,47 @@ static void write_failed(struct fp_rx *rx, int error, unsigned int packets)
 		fp_worker_tunnel_lost(rx->worker, error);
 }
 
+static void give_up_merging(struct fp_rx *rx, int error)
+{
+	struct fp_report report = {
+		.kind = FP_REPORT_NOTICE,
+		.other = FP_NOTICE_NO_MERGE,
+		.value = error,
+	};
+
+	rx->whole = true;
+	fp_queue_push(&rx->worker->queue, &report, NULL, 0);
+}
+
 static void write_merged(void *context, const struct iovec *parts, int count, unsigned int packets)
 {
 	struct fp_rx *rx = context;
 
-	if (writev(rx->tunnel->descriptor, parts, count) < 0)
-		write_failed(rx, errno, packets);
+	if (writev(rx->tunnel->descriptor, parts, count) >= 0)
+		return;
+	if (errno == EINVAL && packets > 1 && !rx->whole)
+		give_up_merging(rx, errno);
+	write_failed(rx, errno, packets);
+}
+
+static void write_whole(struct fp_rx *rx, const struct fp_inner *inner)
+{
+	struct ovpn6_vnet vnet = { 0 };
+	const struct iovec parts[2] = {
+		{ &vnet, OVPN6_VNET_SIZE },
+		{ inner->packet, inner->length },
+	};
+
+	if (writev(rx->tunnel->descriptor, parts, 2) < 0)
+		write_failed(rx, errno, 1);
 }
 
 static void deliver(struct fp_rx *rx, const struct fp_inner *inner)
 {
 	if (rx->tunnel->descriptor < 0)
 		fp_drop(&rx->counts, FP_DROP_TUNNEL_CLOSED);
+	else if (rx->tunnel->vnet && rx->whole)
+		write_whole(rx, inner);
 	else if (rx->tunnel->vnet)
 		ovpn6_merge_feed(&rx->merger, inner->packet, inner->length);
 	else if (write(rx->tunnel->descriptor, inner->packet, inner->length) < 0)
@@ -206,6 +240,10 @@ static void tick(struct fp_worker *worker, int64_t now)
 	struct fp_peer *peer;
 	size_t position = 0;
 
+	/* Each float leaves an old path behind. */
+	pthread_mutex_lock(&worker->peers.lock);
+	fp_grace_reap(&worker->peers.grace);
+	pthread_mutex_unlock(&worker->peers.lock);
 	while ((peer = fp_map_next(&worker->peers.by_id, &position)) != NULL) {
 		peer->moves = 0;
 		for (unsigned int id = 0; id < FP_KEY_IDS; id++) {
