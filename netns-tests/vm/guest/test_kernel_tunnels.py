@@ -11,21 +11,19 @@ from interop.ends import (
     INNER,
     OURS_OURS,
     OURS_STOCK,
-    PAIRINGS,
     SERVER_6,
     STOCK_OURS,
     Ends,
     Maker,
     Pairing,
-    client_text,
     make_authority,
-    remote_of,
-    server_text,
     start,
 )
+from interop.streams import Stream
 
-from ovpn6.lab import Lab, Line, Tunnel, Underlay, line, ping, transfer, wait_reachable
+from ovpn6.lab import Lab, Line, Tunnel, Underlay, line, ping, transfer, wait_for, wait_reachable
 from ovpn6.pki.authority import Authority
+from ovpn6.pki.profile import Wrap
 
 pytestmark = pytest.mark.root
 
@@ -36,6 +34,8 @@ UNDERLAYS = {
     "udp4": ("udp", Underlay.IPV4),
     "tcp6": ("tcp", Underlay.IPV6),
 }
+RENEGOTIATIONS = 3
+RENEGOTIATION_LIMIT = 60.0
 HUNDRED_MEGABYTES = 100_000_000
 TICKS_PER_SECOND = 100
 
@@ -45,50 +45,87 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return make_authority(tmp_path_factory.mktemp("kernel"))
 
 
-@pytest.mark.parametrize("underlay", UNDERLAYS)
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=str)
-def test_both_families_pass_through_the_kernels_of_both_ends(
-    lab: Lab, authority: Authority, pairing: Pairing, underlay: str
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A tunnel. ``begins``: which end begins renegotiations; ``elsewhere``: which one, if any, has
+    its data channel in user space."""
+
+    pairing: Pairing
+    underlay: str
+    wrap: Wrap
+    begins: str
+    elsewhere: str = ""
+
+    def __str__(self) -> str:
+        place = f"-{self.elsewhere}-in-user-space" if self.elsewhere else ""
+        return f"{self.pairing}-{self.underlay}-{self.wrap.value}-{self.begins}-begins{place}"
+
+    def extra(self, end: str) -> list[str]:
+        """What ``end`` has in its configuration for it."""
+        # OpenVPN counts whole seconds, and forgets the key before the last when it begins.
+        interval = 3 if self.pairing is OURS_OURS else 4
+        if self.begins not in (end, "both"):
+            interval = 0
+        # A second number tells OpenVPN's server not to spread its times.
+        spread = f" {interval}" if end == "server" else ""
+        place = ["disable-dco"] if self.elsewhere == end else []
+        return [f"reneg-sec {interval}{spread}", *place]
+
+
+CASES = (
+    Case(OURS_OURS, "udp6", Wrap.TLS_CRYPT, "server"),
+    Case(OURS_OURS, "udp6", Wrap.TLS_AUTH, "client"),
+    Case(OURS_STOCK, "udp6", Wrap.TLS_AUTH, "server"),
+    Case(STOCK_OURS, "udp6", Wrap.TLS_CRYPT_V2, "server"),
+    Case(OURS_STOCK, "udp6", Wrap.TLS_CRYPT, "client", elsewhere="client"),
+    Case(STOCK_OURS, "udp6", Wrap.TLS_CRYPT, "server", elsewhere="server"),
+    Case(OURS_OURS, "udp4", Wrap.TLS_CRYPT_V2, "both"),
+    Case(OURS_STOCK, "udp4", Wrap.TLS_CRYPT_V2, "client"),
+    Case(STOCK_OURS, "udp4", Wrap.TLS_AUTH, "client"),
+    Case(OURS_OURS, "tcp6", Wrap.TLS_CRYPT, "server"),
+    Case(OURS_STOCK, "tcp6", Wrap.TLS_AUTH, "client"),
+    Case(STOCK_OURS, "tcp6", Wrap.TLS_CRYPT_V2, "server"),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_both_families_pass_and_new_keys_lose_nothing(
+    lab: Lab, authority: Authority, case: Case
 ) -> None:
-    transport, families = UNDERLAYS[underlay]
-    net = line(lab, families)
-    server = pairing.server.start(net.server, server_text(authority, protocol=underlay), "server")
-    server.wait_up()
-    client_config = client_text(authority, remote_of(net, transport))
-    client = pairing.client.start(net.client, client_config, "client")
-    client.wait_up()
-    ends = Ends(net, server, client)
-    for end, maker in ((server, pairing.server), (client, pairing.client)):
-        assert end.device().kind == "ovpn"
-        if maker is Maker.OURS:
+    transport, families = UNDERLAYS[case.underlay]
+    ends = start(
+        line(lab, families),
+        authority,
+        case.pairing,
+        transport=transport,
+        wrap=case.wrap,
+        server_extra=case.extra("server"),
+        client_extra=case.extra("client"),
+    )
+    kinds = {"server": ends.server.device().kind, "client": ends.client.device().kind}
+    expected = {end: "tun" if end == case.elsewhere else "ovpn" for end in kinds}
+    assert kinds == expected
+    makers = {"server": case.pairing.server, "client": case.pairing.client}
+    for name, end in (("server", ends.server), ("client", ends.client)):
+        if makers[name] is Maker.OURS and name != case.elsewhere:
             assert re.search(IN_KERNEL, end.log())
+    with Stream(ends) as six, Stream(ends, family=4) as four:
+        wait_for(
+            lambda: ends.client.log().count("Control Channel: TLS") > RENEGOTIATIONS,
+            RENEGOTIATION_LIMIT,
+            f"{RENEGOTIATIONS} renegotiations in the client's log",
+            [ends.server.process, ends.client.process],
+        )
+        results = six.result(), four.result()
+    assert [result.lost for result in results] == [0, 0], results
+    assert ends.client.log().count("Initialization Sequence Completed") == 1
     check_both_ways(ends)
     row = ends.client_row()
     assert row.bytes_received > 0
     assert row.bytes_sent > 0
-    for end in (client, server):
+    for end in (ends.client, ends.server):
         assert end.stop() == 0
-    assert net.client.tunnels() == net.server.tunnels() == ()
-
-
-@pytest.mark.parametrize("pairing", [OURS_STOCK, STOCK_OURS, OURS_OURS], ids=str)
-def test_the_other_end_may_be_in_user_space(
-    lab: Lab, authority: Authority, pairing: Pairing
-) -> None:
-    net = line(lab, Underlay.IPV6)
-    extra = ("disable-dco",)
-    elsewhere = "client" if pairing.server is Maker.OURS else "server"
-    ends = start(
-        net,
-        authority,
-        pairing,
-        server_extra=extra if elsewhere == "server" else (),
-        client_extra=extra if elsewhere == "client" else (),
-    )
-    kinds = {"server": ends.server.device().kind, "client": ends.client.device().kind}
-    assert kinds.pop(elsewhere) == "tun"
-    assert list(kinds.values()) == ["ovpn"]
-    check_both_ways(ends)
+    assert ends.net.client.tunnels() == ends.net.server.tunnels() == ()
 
 
 @pytest.mark.parametrize(
