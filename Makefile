@@ -8,7 +8,7 @@ PYTHON  := $(firstword $(wildcard /usr/bin/python3) python3)
 STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
 # There is no place for caches, and the results are carried out.
-VM_PYTEST := python3 -m pytest -q -p no:cacheprovider --junit-xml=/results/junit.xml
+VM_PYTEST := env OVPN6_LAB_PATIENCE=3 python3 -m pytest -q -p no:cacheprovider --timeout=360 --junit-xml=/results/junit.xml
 LINTED  := ovpn6 tests netns-tests bench
 
 .PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean fuzz
