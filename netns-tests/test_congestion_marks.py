@@ -16,8 +16,9 @@ from functools import partial
 from ipaddress import IPv6Address
 
 import pytest
-from datapath_ends import Ends, in_python
+from datapath_ends import Ends, in_python, natively
 
+from ovpn6.datapath.interface import Datapath
 from ovpn6.datapath.tun import in_netns
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.lab.network import Lab
@@ -94,8 +95,10 @@ def inner_socket(family: int, port: int) -> socket.socket:
 class Way:
     """Both ends, the relay between them, and a sender and a receiver of each family."""
 
-    def __init__(self, lab: Lab, options: UserspaceOptions, copy_ecn: bool) -> None:
-        self.ends = Ends(lab, partial(in_python, options=options))
+    def __init__(
+        self, lab: Lab, kind: Callable[..., Datapath], options: UserspaceOptions, copy_ecn: bool
+    ) -> None:
+        self.ends = Ends(lab, partial(kind, options=options))
         run = self.ends.loop.run_until_complete
         spec = LinkSpec(Transport.UDP, local_address=IPv6Address("::1"))
         first, second = (run(path.open_link(LinkId(1), spec)) for path in self.ends.paths)
@@ -154,13 +157,14 @@ class Way:
 Make = Callable[..., Way]
 
 
-@pytest.fixture
-def make() -> Iterator[Make]:
+@pytest.fixture(params=[in_python, natively])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     ways: list[Way] = []
     with Lab() as lab:
 
         def make_way(copy_ecn: bool = False, copy_dscp: bool = False) -> Way:
-            ways.append(Way(lab, UserspaceOptions(copy_dscp=copy_dscp), copy_ecn))
+            options = UserspaceOptions(copy_dscp=copy_dscp)
+            ways.append(Way(lab, request.param, options, copy_ecn))
             return ways[-1]
 
         yield make_way

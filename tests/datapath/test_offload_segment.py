@@ -98,13 +98,13 @@ def test_segments_are_those_built_by_hand_in_python_and_in_c(inner: Inner, size:
     assert native_cut(vnet.encode(), packet) == segments
 
 
-@pytest.mark.parametrize("size", range(1, 200))
-def test_every_size_and_every_odd_tail(size: int) -> None:
-    for version in (4, 6):
-        inner = Inner(version, TCP, bytes(range(251)) * 2, flags=ACK | PSH)
+@pytest.mark.parametrize("version", [4, 6])
+def test_every_size_and_every_odd_tail(version: int) -> None:
+    inner = Inner(version, TCP, bytes(range(251)) * 2, flags=ACK | PSH)
+    for size in range(1, 200):
         vnet, packet = super_packet(inner, size)
         segments = cut(vnet, packet)
-        assert segments == by_hand(inner, size)
+        assert segments == by_hand(inner, size), size
         assert native_cut(vnet.encode(), packet) == segments
 
 
@@ -166,11 +166,9 @@ def test_a_packet_that_is_whole_gets_only_its_checksum(
 
 
 def test_a_udp_checksum_of_zero_is_sent_as_ffff() -> None:
-    inner = next(
-        inner
-        for inner in (Inner(6, UDP, number.to_bytes(2, "big")) for number in range(65536))
-        if inner.encode()[46:48] == b"\xff\xff"
-    )
+    # What fills the sum of a packet up to 0xFFFF makes its checksum zero.
+    inner = Inner(6, UDP, Inner(6, UDP, b"\0\0").encode()[46:48])
+    assert inner.encode()[46:48] == b"\xff\xff"
     packet = inner.super_packet()
     vnet = Vnet(NEEDS_CSUM, csum_start=40, csum_offset=6)
     assert cut(vnet, packet) == [inner.encode()] == native_cut(vnet.encode(), packet)
