@@ -15,11 +15,13 @@ from functools import partial
 import pytest
 from datapath_ends import LIMIT, PEER, Ends, in_python, natively
 
+from ovpn6.datapath.interface import Datapath
 from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.tun import in_netns
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.lab.network import Lab
 from ovpn6.model.names import Transport
+from ovpn6.model.specs import DeviceSpec
 
 STEPS: tuple[frozenset[Offload], ...] = (
     frozenset(),
@@ -148,3 +150,21 @@ def test_what_is_not_used_is_logged(make: Make, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO, "ovpn6.datapath")
     make(frozenset({Offload.USO}))
     assert "segmentation of TCP\n" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [in_python, natively])
+def test_a_persistent_device_is_left_as_the_next_program_expects_it(
+    kind: Callable[..., Datapath],
+) -> None:
+    loop = asyncio.new_event_loop()
+    with Lab() as lab:
+        namespace = lab.namespace("a")
+        namespace.run(("ip", "tuntap", "add", "mode", "tun", "name", "tun9"))
+        shown = []
+        path = kind(lambda report: None, loop)
+        path.open_device(DeviceSpec("tun9", netns=namespace.full_name), 1420)
+        for act in (path.close, loop.close):
+            features = namespace.run(("ethtool", "-k", "tun9")).stdout
+            shown.append("tcp-segmentation-offload: on" in features)
+            act()
+    assert shown == [True, False]
