@@ -1,19 +1,24 @@
 """Which data path a daemon gets, and why. One line of it goes to the log.
 
-The kernel first, then user space: a table says what only user space can do.
+The kernel first, then user space: a table says what only user space can do. There the native worker
+comes first, then Python.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ovpn6.datapath.fastpath import CAPABILITIES as NATIVE
+from ovpn6.datapath.fastpath import describe, unavailable
 from ovpn6.datapath.interface import Capabilities, Datapath, ReportSink
 from ovpn6.datapath.kernel import CAPABILITIES as KERNEL
 from ovpn6.datapath.kernel import KernelDatapath
 from ovpn6.datapath.kernel_open import NO_MODULE, open_kernel
+from ovpn6.datapath.offload.switch import refused
 from ovpn6.datapath.ovpn_netlink.family import check_permission, find_family
 from ovpn6.datapath.userspace import CAPABILITIES as USERSPACE
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
@@ -91,20 +96,21 @@ def choose(
     demands: Demands,
     probe: Callable[[], str] = probe_kernel,
     devices: Path = NET_DEVICES,
+    environment: Mapping[str, str] = os.environ,
 ) -> Choice:
     """The data path for a configuration on this host.
 
     ``probe`` says why the kernel's cannot be used; it is asked when nothing else decides.
+    ``environment`` may turn the native worker off. Raises ``HostError`` when it names what is none.
     """
-    for demand, reason in _ONLY_IN_USER_SPACE:
-        if demand(demands):
-            return Choice(USERSPACE, reason)
-    if (devices / demands.device / "tun_flags").exists():
-        return Choice(USERSPACE, f"{demands.device} is a TUN device")
-    reason = probe()
-    if reason:
-        return Choice(USERSPACE, reason)
-    return Choice(KERNEL, "the ovpn module carries data packets", _notices(demands))
+    reason = _no_kernel(demands, probe, devices)
+    if not reason:
+        return Choice(KERNEL, "the ovpn module carries data packets", _notices(demands))
+    without = refused(environment)
+    lacking = unavailable(without)
+    if lacking:
+        return Choice(USERSPACE, f"{reason}; {lacking}")
+    return Choice(NATIVE, reason, (describe(without),))
 
 
 def is_kernel(capabilities: Capabilities) -> bool:
@@ -122,6 +128,11 @@ def open_datapath(
     new_link_id: Callable[[], LinkId],
 ) -> Datapath:
     """The chosen data path, with nothing open yet."""
+    if choice.capabilities is NATIVE:
+        # What may not have been built.
+        from ovpn6.datapath.fastpath.datapath import FastpathDatapath
+
+        return FastpathDatapath(report, loop, options, new_link_id)
     if not choice.is_kernel:
         return UserspaceDatapath(report, loop, entropy, options, new_link_id)
     return KernelDatapath(
@@ -133,6 +144,16 @@ def open_datapath(
         new_link_id,
         many_peers=kernel.many_peers,
     )
+
+
+def _no_kernel(demands: Demands, probe: Callable[[], str], devices: Path) -> str:
+    """Why the kernel's data path is not for this configuration, "" when it is."""
+    for demand, reason in _ONLY_IN_USER_SPACE:
+        if demand(demands):
+            return reason
+    if (devices / demands.device / "tun_flags").exists():
+        return f"{demands.device} is a TUN device"
+    return probe()
 
 
 _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from ovpn6.datapath.choose import Demands, choose, probe_kernel
+from ovpn6.datapath.offload.switch import VARIABLE
+from ovpn6.model.errors import HostError
 
 USABLE = ""
+IN_PYTHON = {VARIABLE: "native"}
 MISSING = "kernel has no ovpn module"
 
 
@@ -25,8 +28,27 @@ def test_the_kernel_comes_first(tmp_path: Path) -> None:
 
 
 def test_without_the_module_it_is_user_space(tmp_path: Path) -> None:
-    choice = choose(Demands(), lambda: MISSING, tmp_path)
-    assert str(choice) == "data path: user space (Python): kernel has no ovpn module"
+    choice = choose(Demands(), lambda: MISSING, tmp_path, IN_PYTHON)
+    assert str(choice) == (
+        "data path: user space (Python): kernel has no ovpn module; "
+        "OVPN6_WITHOUT turns the native worker off"
+    )
+    assert choice.notices == ()
+
+
+def test_user_space_is_native_where_it_was_built(tmp_path: Path) -> None:
+    pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
+    choice = choose(Demands(), lambda: MISSING, tmp_path, {})
+    assert str(choice) == "data path: user space (native): kernel has no ovpn module"
+    [notice] = choice.notices
+    assert notice.startswith("fast path: AE")
+    forced = choose(Demands(), lambda: MISSING, tmp_path, {VARIABLE: "ipsec-mb"})
+    assert forced.notices[0].startswith("fast path: AEAD from OpenSSL ")
+
+
+def test_a_word_that_turns_nothing_off_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="udp-gro"):
+        choose(Demands(disable_dco=True), unasked, tmp_path, {VARIABLE: "everything"})
 
 
 @pytest.mark.parametrize(
@@ -48,8 +70,8 @@ def test_what_only_user_space_can_do_is_named(tmp_path: Path, demands: Demands, 
 def test_a_persistent_tun_device_needs_user_space(tmp_path: Path) -> None:
     (tmp_path / "tun7").mkdir()
     (tmp_path / "tun7" / "tun_flags").write_text("0x1001")
-    choice = choose(Demands(device="tun7"), unasked, tmp_path)
-    assert str(choice) == "data path: user space (Python): tun7 is a TUN device"
+    choice = choose(Demands(device="tun7"), unasked, tmp_path, IN_PYTHON)
+    assert str(choice).startswith("data path: user space (Python): tun7 is a TUN device; ")
 
 
 def test_a_replay_window_that_the_kernel_does_not_heed_is_told(tmp_path: Path) -> None:
