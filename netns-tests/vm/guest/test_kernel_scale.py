@@ -27,11 +27,11 @@ MANY = 1000
 HUNDRED_MEGABYTES = 100_000_000
 IDLE_SECONDS = 20.0
 TICKS_PER_SECOND = 100
-RUN_LENGTH = 2.0
-"""How much more than an idle one a daemon may use in the same time: the emulator's clock ticks are
-charged to whoever they interrupt, also those that the kernel spends on packets."""
+BUSIER = 3.0
+"""Times an idle daemon's use in the same time: a busy processor does everything more slowly, and what
+the kernel does with packets is charged to whom it interrupts. Seen: 1.7."""
 SLACK = 0.5
-"""Seconds, over any length of time."""
+"""Seconds, over any length of time. A hundred thousand packets in Python would take a hundred."""
 TRANSFER_LIMIT = 300.0
 
 
@@ -75,7 +75,7 @@ def test_a_daemon_does_no_more_while_a_hundred_megabytes_pass(lab: Lab, tmp_path
         idle, busy = middle.since(first), last.since(middle)
         print(f"{end.name}: idle {idle}, busy {busy}")
         share = busy.at / idle.at
-        assert busy.whole <= RUN_LENGTH * idle.whole * share + SLACK
+        assert busy.whole <= BUSIER * idle.whole * share + SLACK
         device = device_of(end.namespace.full_name, end.device().name)
         (peer,) = device.peers()
         device.close()
