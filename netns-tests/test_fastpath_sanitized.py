@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FASTPATH = ROOT / "ovpn6" / "datapath" / "fastpath"
 STRESS = ("-m", "tests.datapath.native.stress", "5")
-CONTRACT = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/datapath/test_fastpath.py")
+CONTRACT = (
+    *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/datapath/test_fastpath.py"),
+    *("tests/datapath/test_fastpath_packets.py", "tests/datapath/test_fastpath_keys.py"),
+)
 LIMIT = 300
 RUNTIMES = {"thread": ("libtsan.so",), "address,undefined": ("libasan.so", "libubsan.so")}
 

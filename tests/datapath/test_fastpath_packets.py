@@ -179,6 +179,37 @@ def test_a_congestion_mark_goes_inside(worker: Alone, inner: int, outer: int) ->
         assert worker.written(1) == [WHOLE + expected]
 
 
+@given(data=st.lists(st.binary(max_size=120), min_size=1, max_size=20), authentic=st.booleans())
+@MANY
+def test_whatever_arrives_or_is_sealed_the_next_packet_passes(
+    worker: Alone, data: list[bytes], authentic: bool
+) -> None:
+    for one in data:
+        datagram = worker.sender.seal(one) if authentic else one
+        worker.outside.sendto(datagram, worker.link.getsockname())
+    after = Inner(protocol=59, payload=b"after").encode()
+    worker.outside.sendto(worker.sender.seal(after), worker.link.getsockname())
+    written: list[bytes] = []
+    worker.until(lambda: WHOLE + after in (written.extend(worker.written(0)) or written))
+    worker.worker.reports()
+
+
+@given(data=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=20))
+@MANY
+def test_whatever_the_tunnel_says_the_next_packet_leaves(worker: Alone, data: list[bytes]) -> None:
+    for one in data:
+        worker.inside.send(one)
+    after = Inner(protocol=59, payload=b"after").encode()
+    worker.inside.send(WHOLE + after)
+    sealed: list[bytes] = []
+
+    def left() -> bool:
+        sealed.extend(worker.opened(0))
+        return after in sealed
+
+    worker.until(left)
+
+
 @given(
     ids=st.lists(st.integers(0, 40), min_size=1, max_size=30),
     size=st.sampled_from([0, 1, 2, 8, 64]),

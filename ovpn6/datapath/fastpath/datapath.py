@@ -279,8 +279,13 @@ class FastpathDatapath:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         multihome = spec.options.multihome
         kind = MultihomeUdpLink if multihome else UdpLink
-        self._links[link] = kind(link, sock, _received_elsewhere, self._counts, self._without)
-        self._worker.add_udp(link, sock.fileno(), int(sock.family), multihome)
+        opened = kind(link, sock, _received_elsewhere, self._counts, self._without)
+        try:
+            self._worker.add_udp(link, sock.fileno(), int(sock.family), multihome)
+        except OSError as error:
+            sock.close()
+            raise host_error("watch a UDP socket", error) from None
+        self._links[link] = opened
 
     def _open_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         self._links[link] = sock
