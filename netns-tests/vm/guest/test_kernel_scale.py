@@ -28,7 +28,7 @@ HUNDRED_MEGABYTES = 100_000_000
 IDLE_SECONDS = 20.0
 TICKS_PER_SECOND = 100
 BUSIER = 3.0
-"""Times an idle daemon's use in the same time: a busy processor does everything more slowly, and what
+"""Times an idle daemon's use in the same time: a busy processor is slower at everything, and what
 the kernel does with packets is charged to whom it interrupts. Seen: 1.7."""
 SLACK = 0.5
 """Seconds, over any length of time. A hundred thousand packets in Python would take a hundred."""
