@@ -419,6 +419,8 @@ class PushedConfig:
     protocol_flags: frozenset[str] = frozenset()
     """``cc-exit``, ``tls-ekm`` (``key-derivation tls-ekm`` too), ``dyn-tls-crypt``; any other
     word is a format this end did not offer."""
+    ecn_marks: bool = False
+    """The server carries congestion marks of outer packets inside; of ovpn6 alone."""
     tun_mtu: int | None = None
     ping: int | None = None
     ping_restart: int | None = None

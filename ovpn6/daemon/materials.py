@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import cryptography
 import OpenSSL
@@ -26,6 +25,7 @@ from ovpn6.daemon.tls_verify import TlsLog
 from ovpn6.daemon.wrap_keys import ClientKeys, server_wrapping
 from ovpn6.datapath.interface import Capabilities
 from ovpn6.model.errors import ConfigError
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.protocol.acceptor import Acceptor, ServerWrapping
 from ovpn6.protocol.connection import Credentials
@@ -127,6 +127,7 @@ def role_context(
         pool_text=pool_text,
         auth_token_secret=materials.auth_token_secret,
         data_epoch=capabilities.data_epoch and config.data.epoch_keys,
+        ecn=capabilities.ecn,
     )
 
 

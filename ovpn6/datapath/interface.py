@@ -49,12 +49,14 @@ ReportSink = Callable[[Report], None]
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What may be advertised to peers. ``name`` is printed: ``user space (Python)``.
-    ``data_epoch``: keys of the format EPOCH can be installed."""
+    ``data_epoch``: keys of the format EPOCH can be installed. ``ecn``: congestion marks of outer
+    packets are carried inside (RFC 6040)."""
 
     name: str
     ciphers: tuple[str, ...]
     framings: frozenset[Framing]
     data_epoch: bool = False
+    ecn: bool = False
     occ: bool = True
 
 

@@ -33,6 +33,7 @@ CAPABILITIES = Capabilities(
     ciphers=tuple(CIPHERS),
     framings=frozenset(Framing),
     data_epoch=True,
+    ecn=True,
 )
 MIN_TCP_FRAME = 4096
 """Longest frame taken from a TCP connection, unless the tunnel's MTU needs more. What another

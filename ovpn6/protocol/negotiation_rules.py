@@ -55,6 +55,8 @@ class PeerCapabilities:
     comp_lzo: bool
     comp_stub: bool
     comp_stub_v2: bool
+    ecn: bool = False
+    """``IV_ECN=1``, of ovpn6 alone: carries congestion marks of outer packets inside."""
 
     @classmethod
     def parse(cls, peer_info: Mapping[str, str], options: str) -> PeerCapabilities:
@@ -77,6 +79,7 @@ class PeerCapabilities:
             comp_lzo="comp-lzo" in words,
             comp_stub=peer_info.get("IV_COMP_STUB") == "1",
             comp_stub_v2=peer_info.get("IV_COMP_STUBv2") == "1",
+            ecn=peer_info.get("IV_ECN") == "1",
         )
 
     def has(self, bits: IvProto) -> bool:
@@ -206,11 +209,12 @@ def client_peer_info(
     tun_mtu_max: int,
     compression_stubs: bool,
     data_epoch: bool = False,
+    ecn: bool = False,
     extra: Iterable[tuple[str, str]] = (),
 ) -> str:
     """Our peer-info as a pulling client: one ``NAME=value`` a line.
 
-    ``data_epoch``: our data path has the epoch format.
+    ``data_epoch``: our data path has the epoch format. ``ecn``: it carries outer marks inside.
     ``extra`` are ``UV_*`` and ``IV_SSO``-like variables of the operator, sent after ours.
     """
     names = tuple(ciphers)
@@ -226,6 +230,8 @@ def client_peer_info(
     lines += [f"IV_CIPHERS={':'.join(names)}", f"IV_PROTO={int(iv_proto)}"]
     if compression_stubs:
         lines += ["IV_LZO_STUB=1", "IV_COMP_STUB=1", "IV_COMP_STUBv2=1"]
+    if ecn:
+        lines.append("IV_ECN=1")
     lines += [f"{name}={value}" for name, value in extra]
     return "".join(f"{line}\n" for line in lines)
 

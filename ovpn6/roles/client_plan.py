@@ -7,12 +7,13 @@ tls_session_update_crypto_params), ``comp.c``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from ovpn6.config.schema import PushedConfig, Remote, TunnelConfig
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork, Path
 from ovpn6.model.names import NO_PEER_ID, PeerId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DataFormat, Framing, HostPlan, Keepalive, PeerSpec, Route
 from ovpn6.protocol.negotiation_rules import options_words
 from ovpn6.roles.client_pull import PushRefused
@@ -39,6 +40,7 @@ class Means:
     ciphers: tuple[str, ...]
     framings: frozenset[Framing]
     data_epoch: bool = False
+    ecn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Tunnel:
     setenv: tuple[tuple[str, str], ...] = ()
     ifconfig_remote: IPAddress | None = None
     peer_routes: tuple[Route, ...] = ()
+    copy_ecn: bool = False
     notices: tuple[str, ...] = field(default=(), compare=False)
 
     def peer_spec(self, path: Path) -> PeerSpec:
@@ -90,6 +93,7 @@ class Tunnel:
             float_allowed=self.float_allowed,
             inactive_after=self.inactive,
             inactive_bytes=self.inactive_bytes,
+            copy_ecn=self.copy_ecn,
         )
 
     def host_plan(self, config: TunnelConfig, *, with_routes: bool = True) -> HostPlan:
@@ -170,6 +174,7 @@ def plan_tunnel(
         route_plan=route_plan,
         foreign=pushed.dhcp_options,
         setenv=pushed.setenv,
+        copy_ecn=means.ecn and pushed.ecn_marks,
         notices=tuple(notices),
     )
 

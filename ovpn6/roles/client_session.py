@@ -302,10 +302,11 @@ class Session:
             steps.append(log(Level.INFO, "The server gave a token to use as password"))
         if self.tunnel is not None or self._push_wait is None:
             return steps
+        context = self._context
         tunnel = plan_tunnel(
-            self._context.config,
+            context.config,
             pushed,
-            Means(self._context.ciphers, self._context.framings, self._context.data_epoch),
+            Means(context.ciphers, context.framings, context.data_epoch, context.ecn),
             self.target.remote,
             self.path.remote.address,
             self._server_options,

@@ -39,6 +39,7 @@ def connection_settings(
             tun_mtu_max=max(config.host.tun_mtu_max, config.host.tun_mtu),
             compression_stubs=Framing.STUB in context.framings,
             data_epoch=context.data_epoch,
+            ecn=context.ecn,
             extra=extra_peer_info(control),
         ),
         tls_timeout=control.tls_timeout,

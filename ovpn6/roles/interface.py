@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn6.config.schema import Remote, TunnelConfig
 from ovpn6.model.flow import Action, Input
 from ovpn6.model.names import Instant
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import Framing
 from ovpn6.model.status import RoleStatus
@@ -59,3 +59,5 @@ class RoleContext:
     """Server only: the text of ``auth-gen-token-secret``'s file; without one a key is drawn."""
     data_epoch: bool = False
     """The epoch format of data packets."""
+    ecn: bool = False
+    """Our data path carries congestion marks of outer packets inside."""

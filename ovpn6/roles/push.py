@@ -8,12 +8,12 @@ remove_iroutes_from_push_route_list), ``helper.c``, ``multi.c``
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from ovpn6.config.schema import PeerConfig
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import DataFormat, Framing
 from ovpn6.protocol.messages import PUSH_BUNDLE_SIZE, PUSH_BUNDLE_SPARE
@@ -36,6 +36,7 @@ class PushFacts:
     data_format: DataFormat = DataFormat.CLASSIC
     token: SecretBytes | None = None
     compression: str = ""
+    copy_ecn: bool = False
 
 
 def push_options(pushes: Iterable[str], config: PeerConfig, facts: PushFacts) -> list[str]:
@@ -129,6 +130,8 @@ def _own(facts: PushFacts) -> list[str]:
         options.append(f"cipher {facts.cipher}")
     if facts.compression:
         options.append(facts.compression)
+    if facts.copy_ecn:
+        options.append("ecn-marks")
     options += _protocol_flags(capabilities, facts.data_format)
     mtu = pushed_mtu(facts.tun_mtu, capabilities)
     if mtu is not None:

@@ -193,6 +193,7 @@ def _settle_protocol(core: ServerCore, peer: ServerPeer, now: Instant) -> bool:
     peer.grant.cipher = cipher
     if core.context.data_epoch and capabilities.data_epoch:
         peer.grant.data_format = DataFormat.EPOCH
+    peer.grant.copy_ecn = core.context.ecn and capabilities.ecn
     peer.grant.framing = agreed.framing
     peer.grant.compression_push = agreed.push
     return True

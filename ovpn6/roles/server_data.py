@@ -84,6 +84,7 @@ def peer_spec(core: ServerCore, peer: ServerPeer) -> PeerSpec:
         float_allowed=peer.transport is Transport.UDP,
         inactive_after=data.inactive if config.inactive is None else config.inactive,
         inactive_bytes=data.inactive_bytes if config.inactive is None else config.inactive_bytes,
+        copy_ecn=peer.grant.copy_ecn,
     )
 
 
@@ -205,6 +206,7 @@ def _options(core: ServerCore, peer: ServerPeer) -> list[str]:
         tun_mtu=tun_mtu,
         token=person.token,
         compression=grant.compression_push,
+        copy_ecn=grant.copy_ecn,
     )
     options = push_options(core.server.push, grant.config, facts)
     if person.token is not None and person.username != person.login:

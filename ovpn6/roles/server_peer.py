@@ -17,7 +17,7 @@ What belongs to a state is done by the ``server_*`` modules; here is only what m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 
@@ -26,6 +26,7 @@ from ovpn6.model.addresses import IPNetwork, Path
 from ovpn6.model.errors import UsageError
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, PeerId, SessionId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import DataFormat, Framing
 from ovpn6.protocol.connection import Connection
@@ -137,6 +138,7 @@ class Grant:
     cipher: str = ""
     data_format: DataFormat = DataFormat.CLASSIC
     framing: Framing = Framing.NONE
+    copy_ecn: bool = False
     compression_push: str = ""
     connected: bool = False
     """client-connect said yes, so client-disconnect must be told."""

@@ -88,6 +88,19 @@ def test_the_epoch_format_is_advertised_where_the_data_path_has_it() -> None:
     assert not capabilities({"IV_PROTO": "990"}).data_epoch
 
 
+@pytest.mark.parametrize("ecn", [False, True])
+def test_a_client_says_that_it_carries_marks_when_its_data_path_does(ecn: bool) -> None:
+    text = client_peer_info(
+        version="1",
+        platform="linux",
+        ciphers=SERVER,
+        tun_mtu_max=1600,
+        compression_stubs=False,
+        ecn=ecn,
+    )
+    assert capabilities(parse_peer_info(text)).ecn == ecn
+
+
 @given(st.text())
 def test_any_peer_info_gives_printable_lines(text: str) -> None:
     for name, value in parse_peer_info(text).items():

@@ -185,6 +185,7 @@ class World:
         credentials: Credentials | None = None,
         seed: int = 1,
         data_epoch: bool = False,
+        ecn: bool = False,
     ) -> None:
         self.config = configuration or config()
         self.servers = {server.endpoint: server for server in servers or (Server(HOME),)}
@@ -211,6 +212,7 @@ class World:
                 wrapping=lambda remote: ClientWrapping(PlainWrapper()),
                 credentials=credentials or Credentials(),
                 data_epoch=data_epoch,
+                ecn=ecn,
             )
         )
         self._queue: list[tuple[float, int, Callable[[], None]]] = []

@@ -194,6 +194,7 @@ class Site:
         *,
         framings: frozenset[Framing] = frozenset(Framing),
         data_epoch: bool = False,
+        ecn: bool = False,
         pool_text: str = "",
         token_secret: SecretBytes | None = None,
         wrapping: ServerWrapping = PLAIN,
@@ -233,6 +234,7 @@ class Site:
                 pool_text=pool_text,
                 auth_token_secret=token_secret,
                 data_epoch=data_epoch,
+                ecn=ecn,
             )
         )
         if start:

@@ -215,6 +215,21 @@ def test_a_server_that_chooses_the_epoch_format_gets_it_for_all_keys() -> None:
         assert (ours.send_key, ours.receive_key) == (theirs.receive_key, theirs.send_key)
 
 
+@pytest.mark.parametrize(
+    ("ecn", "push", "copies"),
+    [
+        (True, f"{PUSH},ecn-marks", True),
+        (True, PUSH, False),
+        (False, f"{PUSH},ecn-marks", False),
+    ],
+)
+def test_marks_go_outside_when_both_ends_carry_them_inside(
+    ecn: bool, push: str, copies: bool
+) -> None:
+    world = World(None, Server(HOME, push=(push,)), ecn=ecn).connect()
+    assert [order.spec.copy_ecn for order in world.of(flow.AddPeer)] == [copies]
+
+
 def test_a_server_that_declines_the_epoch_format_gets_the_classic_one() -> None:
     world = World(data_epoch=True).connect()
     assert [order.key.data_format for order in world.of(flow.InstallKey)] == [DataFormat.CLASSIC]

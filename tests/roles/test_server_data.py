@@ -89,6 +89,24 @@ def test_the_epoch_format_needs_our_data_path_and_the_clients_word(
     assert own.send_key == installs[-1].key.receive_key
 
 
+@pytest.mark.parametrize(
+    ("ecn", "info", "copies"),
+    [
+        (True, {**PEER_INFO_26, "IV_ECN": "1"}, True),
+        (True, PEER_INFO_26, False),
+        (False, {**PEER_INFO_26, "IV_ECN": "1"}, False),
+    ],
+)
+def test_marks_go_outside_to_a_client_that_carries_them_inside(
+    ecn: bool, info: dict[str, str], copies: bool
+) -> None:
+    site = Site(ecn=ecn)
+    client = site.connected(info=info)
+    assert ("ecn-marks" in client.options) == copies
+    told = [order.spec for order in site.actions if isinstance(order, AddPeer | UpdatePeer)]
+    assert told[-1].copy_ecn == copies
+
+
 def test_old_key_is_dropped_when_its_transition_window_is_over() -> None:
     site = Site(config_of(control=ControlConfig(reneg_sec=0, tran_window=60)))
     client = site.connected()

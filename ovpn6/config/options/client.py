@@ -160,6 +160,13 @@ ROWS: tuple[Option, ...] = (
         "The id in our data packets.",
         sets("pushed.peer_id", integer(0, NO_PEER_ID)).fold,
     ),
+    _pushed(
+        "ecn-marks",
+        "",
+        "The server carries congestion marks of outer packets inside (RFC 6040), as this client "
+        "said it does. Of ovpn6 alone.",
+        flag("pushed.ecn_marks").fold,
+    ),
     _pushed("protocol-flags", "FLAG ...", "What both ends agreed on.", _pushed_flags),
     _pushed("key-derivation", "HOW", "tls-ekm: data keys from the exporter.", _pushed_derivation),
     _pushed("push-continuation", "N", "2: more follows, 1: the last part.", _pushed_nothing),

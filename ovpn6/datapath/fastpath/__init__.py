@@ -18,6 +18,7 @@ CAPABILITIES = Capabilities(
     ciphers=tuple(CIPHERS),
     framings=frozenset(Framing),
     data_epoch=True,
+    ecn=True,
 )
 
 
