@@ -19,6 +19,8 @@ LAST_PACKETS = 0xF000_0000
 of 2^32 is used up, and then nothing is sent any more."""
 BLOCK = 16
 
+_NOTHING = PeerCounters()
+
 
 class KernelPeer:
     """One peer. ``alive``: the kernel has it. ``counters`` are those it told last."""
@@ -38,10 +40,10 @@ class KernelPeer:
     def __init__(self, spec: PeerSpec, now: Instant) -> None:
         self.spec = spec
         self.alive = True
-        self.counters = PeerCounters()
+        self.counters = _NOTHING
         self.keys: dict[KeySlot, KeyId] = {}
         self.material_limits: dict[KeyId, int | None] = {}
-        self.usage_since = PeerCounters()
+        self.usage_since = _NOTHING
         self.moved_octets = 0
         self.moved_at = now
         self.reported: set[object] = set()
@@ -177,11 +179,10 @@ def order(spec: PeerSpec, *, remote: bool, many_peers: bool) -> PeerOrder:
 
 def kernel_keepalive(keepalive: Keepalive) -> Keepalive:
     """The kernel wants both times or none, so a missing one becomes a day."""
-    if not keepalive.interval and not keepalive.timeout:
+    interval, timeout = keepalive.interval, keepalive.timeout
+    if (0 < interval <= NEVER and 0 < timeout <= NEVER) or interval == timeout == 0:
         return keepalive
-    return Keepalive(
-        min(keepalive.interval or NEVER, NEVER), min(keepalive.timeout or NEVER, NEVER)
-    )
+    return Keepalive(min(interval or NEVER, NEVER), min(timeout or NEVER, NEVER))
 
 
 def _key(path: Path) -> tuple[LinkId, Endpoint]:
