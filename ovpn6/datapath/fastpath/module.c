@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "crypto.h"
+#include "udp.h"
 #include "worker.h"
 
 #define IMPLICIT_IV 8
@@ -194,6 +195,8 @@ static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 	link->family = family;
 	link->multihome = multihome != 0;
 	atomic_store(&link->segment, ((WorkerObject *)self)->segment);
+	if (!fp_udp_has_trains(descriptor))
+		fp_udp_give_up_trains(link, ENOPROTOOPT);
 	return add_link(worker, link);
 }
 

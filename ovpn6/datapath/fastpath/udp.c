@@ -98,12 +98,15 @@ static int send_waiting(const struct fp_link *link, const struct msghdr *message
 	}
 }
 
-/*
- * A train is refused where a single datagram need not be: larger than the path's MTU (the kernel
- * may fragment it), or out of a device that cannot finish checksums (EIO), or by a kernel that
- * does not know trains (EINVAL).
- */
-static void give_up_trains(struct fp_link *link, int error)
+bool fp_udp_has_trains(int descriptor)
+{
+	socklen_t size = sizeof(int);
+	int value;
+
+	return getsockopt(descriptor, SOL_UDP, UDP_SEGMENT, &value, &size) == 0;
+}
+
+void fp_udp_give_up_trains(struct fp_link *link, int error)
 {
 	struct fp_report report = {
 		.kind = FP_REPORT_NOTICE,
@@ -112,8 +115,6 @@ static void give_up_trains(struct fp_link *link, int error)
 		.value = error,
 	};
 
-	if (error != EIO && error != EINVAL)
-		return;
 	if (atomic_exchange_explicit(&link->segment, false, memory_order_relaxed))
 		fp_queue_push(link->queue, &report, NULL, 0);
 }
@@ -166,7 +167,13 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 		fp_error(counts, FP_CALL_SEND, error, train->count);
 		return;
 	}
-	give_up_trains(link, error);
+	/*
+	 * A train is refused where a single datagram need not be. Larger than the path's MTU, which
+	 * the kernel may fragment: EMSGSIZE, before Linux 6.13 EINVAL; it is this peer's affair.
+	 * Out of a device that cannot finish checksums: EIO.
+	 */
+	if (error == EIO)
+		fp_udp_give_up_trains(link, error);
 	message.msg_controllen = before;
 	send_singly(link, &message, train, counts);
 }

@@ -31,6 +31,17 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 		 struct fp_counts *counts);
 
 /**
+ * fp_udp_has_trains() - whether the kernel knows UDP_SEGMENT (Linux 4.18)
+ */
+bool fp_udp_has_trains(int descriptor);
+
+/**
+ * fp_udp_give_up_trains() - one datagram a call from now on; told once
+ * @error: the errno that says why
+ */
+void fp_udp_give_up_trains(struct fp_link *link, int error);
+
+/**
  * fp_udp_receive() - take one datagram, or several that the kernel merged
  * @room: FP_UDP_MOST octets
  *
