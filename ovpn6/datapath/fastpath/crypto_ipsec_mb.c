@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * libipsec-mb: AES-GCM by its direct calls, one packet each, and ChaCha20-Poly1305 by three. The library is opened at run time, and
- * used when it is of the version whose header this was built with: its table of functions has no
- * other guard.
+ * libipsec-mb: AES-GCM by its direct calls, one packet each, and ChaCha20-Poly1305 by three. The
+ * library is opened at run time, and used when it is of the version whose header this was built
+ * with: its table of functions has no other guard.
  */
 
 #include "crypto.h"

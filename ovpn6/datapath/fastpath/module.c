@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The Python module: checks what it is given, and hands it to the worker. Its types are described in
- * _fastpath.pyi. Only one Python thread uses a Worker.
+ * The Python module: checks what it is given, and hands it to the worker. Its types are described
+ * in _fastpath.pyi. Only one Python thread uses a Worker.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "module.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,20 +12,11 @@
 
 #include "crypto.h"
 #include "udp.h"
-#include "worker.h"
 
-#define IMPLICIT_IV 8
 #define MOST_REPORTS 64
 #define MOST_REPORT_DATA 4096
 
-typedef struct {
-	PyObject_HEAD
-	struct fp_worker *worker;
-	char provider[16];
-	bool segment;
-} WorkerObject;
-
-static struct fp_worker *worker_of(PyObject *self)
+struct fp_worker *fp_worker_of(PyObject *self)
 {
 	struct fp_worker *worker = ((WorkerObject *)self)->worker;
 
@@ -36,28 +25,19 @@ static struct fp_worker *worker_of(PyObject *self)
 	return worker;
 }
 
-static PyObject *os_error(int error)
+PyObject *fp_os_error(int error)
 {
 	errno = error;
 	return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-static PyObject *value_error(const char *text)
+PyObject *fp_value_error(const char *text)
 {
 	PyErr_SetString(PyExc_ValueError, text);
 	return NULL;
 }
 
-static struct fp_peer *peer_of(struct fp_worker *worker, unsigned int id)
-{
-	struct fp_peer *peer = fp_peer_find(&worker->peers, id);
-
-	if (peer == NULL)
-		PyErr_Format(PyExc_KeyError, "no peer %u", id);
-	return peer;
-}
-
-static struct fp_link *link_of(struct fp_worker *worker, unsigned int id)
+struct fp_link *fp_link_of(struct fp_worker *worker, unsigned int id)
 {
 	struct fp_link *link = fp_map_find(&worker->links, &id);
 
@@ -81,7 +61,7 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 		return -1;
 	if (object->worker != NULL || window > FP_REPLAY_MOST ||
 	    strlen(provider) >= sizeof(object->provider)) {
-		value_error("arguments of a worker");
+		fp_value_error("arguments of a worker");
 		return -1;
 	}
 	strcpy(object->provider, provider);
@@ -89,7 +69,7 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 	object->worker = fp_worker_new(window, milliseconds, copy_dscp != 0, &error);
 	if (object->worker != NULL)
 		return 0;
-	os_error(error);
+	fp_os_error(error);
 	return -1;
 }
 
@@ -123,7 +103,7 @@ static PyObject *worker_close(PyObject *self, PyObject *args)
 
 static PyObject *worker_fileno(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 
 	(void)args;
 	return worker == NULL ? NULL : PyLong_FromLong(worker->queue.event);
@@ -131,7 +111,7 @@ static PyObject *worker_fileno(PyObject *self, PyObject *args)
 
 static PyObject *worker_set_tunnel(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	struct fp_tunnel tunnel;
 	int vnet, udp, error;
 
@@ -143,7 +123,7 @@ static PyObject *worker_set_tunnel(PyObject *self, PyObject *args)
 	error = fp_worker_set_tunnel(worker, &tunnel);
 	Py_END_ALLOW_THREADS
 	if (error != 0)
-		return os_error(error);
+		return fp_os_error(error);
 	Py_RETURN_NONE;
 }
 
@@ -159,7 +139,7 @@ static PyObject *add_link(struct fp_worker *worker, struct fp_link *link)
 		fp_link_free(link);
 	Py_END_ALLOW_THREADS
 	if (error != 0)
-		return os_error(error);
+		return fp_os_error(error);
 	Py_RETURN_NONE;
 }
 
@@ -168,7 +148,7 @@ static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, int d
 	struct fp_link *link;
 
 	if (id == FP_NO_LINK || descriptor < 0 || fp_map_find(&worker->links, &id) != NULL) {
-		value_error("a link with a new id and a descriptor");
+		fp_value_error("a link with a new id and a descriptor");
 		return NULL;
 	}
 	link = fp_link_new(id, descriptor, &worker->queue);
@@ -179,7 +159,7 @@ static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, int d
 
 static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	int descriptor, family, multihome;
 	struct fp_link *link;
 	unsigned int id;
@@ -188,7 +168,7 @@ static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 	    !PyArg_ParseTuple(args, "Iiip", &id, &descriptor, &family, &multihome))
 		return NULL;
 	if (family != AF_INET && family != AF_INET6)
-		return value_error("the family of a UDP link");
+		return fp_value_error("the family of a UDP link");
 	link = new_link(worker, id, descriptor);
 	if (link == NULL)
 		return NULL;
@@ -202,7 +182,7 @@ static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 
 static PyObject *worker_add_stream(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	unsigned int id, most;
 	struct fp_link *link;
 	int descriptor;
@@ -210,7 +190,7 @@ static PyObject *worker_add_stream(PyObject *self, PyObject *args)
 	if (worker == NULL || !PyArg_ParseTuple(args, "IiI", &id, &descriptor, &most))
 		return NULL;
 	if (most < 1 || most > UINT16_MAX)
-		return value_error("the longest frame of a stream");
+		return fp_value_error("the longest frame of a stream");
 	link = new_link(worker, id, descriptor);
 	if (link == NULL)
 		return NULL;
@@ -221,13 +201,13 @@ static PyObject *worker_add_stream(PyObject *self, PyObject *args)
 
 static PyObject *worker_remove_link(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	struct fp_link *link;
 	unsigned int id;
 
 	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
 		return NULL;
-	link = link_of(worker, id);
+	link = fp_link_of(worker, id);
 	if (link == NULL)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
@@ -238,7 +218,7 @@ static PyObject *worker_remove_link(PyObject *self, PyObject *args)
 
 static PyObject *worker_send_stream(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	struct fp_train train = { .count = 1 };
 	struct fp_link *link;
 	const char *octets;
@@ -247,346 +227,14 @@ static PyObject *worker_send_stream(PyObject *self, PyObject *args)
 
 	if (worker == NULL || !PyArg_ParseTuple(args, "Iy#", &id, &octets, &length))
 		return NULL;
-	link = link_of(worker, id);
+	link = fp_link_of(worker, id);
 	if (link == NULL)
 		return NULL;
 	if (!link->stream || length < 1 || length > UINT16_MAX)
-		return value_error("a datagram for a stream");
+		return fp_value_error("a datagram for a stream");
 	train.octets = (const uint8_t *)octets;
 	train.length = train.size = (size_t)length;
 	fp_link_send(link, NULL, &train, &worker->control_counts);
-	Py_RETURN_NONE;
-}
-
-/* --- peers --------------------------------------------------------------------------------- */
-
-static PyObject *worker_add_peer(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer;
-	unsigned int id;
-	int error;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	if (id > 0xffffff)
-		return value_error("a peer id has 24 bits");
-	pthread_mutex_lock(&worker->peers.lock);
-	error = fp_peer_add(&worker->peers, id, &peer);
-	pthread_mutex_unlock(&worker->peers.lock);
-	if (error != 0)
-		return os_error(error);
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_set_peer(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	unsigned int id, send_id, interval, timeout, framing, inactive_after;
-	unsigned long long inactive_octets;
-	struct fp_peer *peer;
-	int float_allowed, copy_ecn;
-
-	if (worker == NULL ||
-	    !PyArg_ParseTuple(args, "IIIIIpIKp", &id, &send_id, &interval, &timeout, &framing,
-			      &float_allowed, &inactive_after, &inactive_octets, &copy_ecn))
-		return NULL;
-	if (send_id > 0xffffff || framing > FP_FRAMING_STUB_V2)
-		return value_error("a peer's send id or framing");
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	atomic_store(&peer->spec.send_id, send_id);
-	atomic_store(&peer->spec.interval, interval);
-	atomic_store(&peer->spec.timeout, timeout);
-	atomic_store(&peer->spec.framing, framing);
-	atomic_store(&peer->spec.float_allowed, float_allowed != 0);
-	atomic_store(&peer->spec.inactive_after, inactive_after);
-	atomic_store(&peer->spec.inactive_octets, inactive_octets);
-	atomic_store(&peer->spec.copy_ecn, copy_ecn != 0);
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_place_peer(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_path_key key = { 0 };
-	const char *address, *local;
-	Py_ssize_t size, local_size;
-	unsigned int id, link_id;
-	struct fp_link *link;
-	struct fp_peer *peer;
-	bool done;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "IIy#y#", &id, &link_id, &address, &size,
-						&local, &local_size))
-		return NULL;
-	peer = peer_of(worker, id);
-	link = peer == NULL ? NULL : link_of(worker, link_id);
-	if (link == NULL)
-		return NULL;
-	if ((size_t)size != (link->stream ? 0 : fp_address_size(link)))
-		return value_error("an address of the link's family");
-	if (local_size != 0 && (!link->multihome || local_size != (link->family == AF_INET ? 4 : 16)))
-		return value_error("a local address of a multihomed link");
-	key.link = link_id;
-	memcpy(key.address, address, (size_t)size);
-	pthread_mutex_lock(&worker->peers.lock);
-	done = fp_peer_place(&worker->peers, peer, link, &key, (const uint8_t *)local,
-			     (uint32_t)local_size);
-	pthread_mutex_unlock(&worker->peers.lock);
-	if (!done)
-		return PyErr_NoMemory();
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_unplace_peer(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer;
-	unsigned int id;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	pthread_mutex_lock(&worker->peers.lock);
-	fp_peer_leave(&worker->peers, peer);
-	pthread_mutex_unlock(&worker->peers.lock);
-	Py_RETURN_NONE;
-}
-
-static PyObject *tally(const struct fp_peer *peer)
-{
-	unsigned long long packets[2], octets[2], link[2];
-	const struct fp_tally *ways[2] = { &peer->received, &peer->sent };
-
-	for (int i = 0; i < 2; i++) {
-		packets[i] = fp_read(&ways[i]->packets) - fp_read(&ways[i]->special_packets);
-		octets[i] = fp_read(&ways[i]->octets) - fp_read(&ways[i]->special_octets) -
-			    fp_read(&ways[i]->framing);
-		link[i] = fp_read(&ways[i]->octets) + fp_read(&ways[i]->overhead);
-	}
-	return Py_BuildValue("KKKKKK", link[0], link[1], octets[0], octets[1], packets[0],
-			     packets[1]);
-}
-
-static PyObject *worker_counters(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer;
-	unsigned int id;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	peer = peer_of(worker, id);
-	return peer == NULL ? NULL : tally(peer);
-}
-
-static void last_counters(const struct fp_peer *peer, void *context)
-{
-	struct fp_tally *copies = context;
-
-	memcpy(&copies[0], &peer->received, sizeof(copies[0]));
-	memcpy(&copies[1], &peer->sent, sizeof(copies[1]));
-}
-
-static PyObject *worker_remove_peer(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_tally copies[2];
-	struct fp_peer *peer, gone = { 0 };
-	unsigned int id;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	if (peer->routes != 0)
-		return value_error("prefixes still lead to the peer");
-	Py_BEGIN_ALLOW_THREADS
-	fp_worker_remove_peer(worker, peer, last_counters, copies);
-	Py_END_ALLOW_THREADS
-	memcpy(&gone.received, &copies[0], sizeof(copies[0]));
-	memcpy(&gone.sent, &copies[1], sizeof(copies[1]));
-	return tally(&gone);
-}
-
-static bool prefix_of(const char *address, Py_ssize_t size, unsigned int length)
-{
-	bool lawful = (size == 16 || size == 4) && length <= 8 * (unsigned int)size;
-
-	for (unsigned int bit = length; lawful && bit < 8 * (unsigned int)size; bit++)
-		lawful = (address[bit / 8] & 0x80 >> bit % 8) == 0;
-	if (!lawful)
-		value_error("a prefix");
-	return lawful;
-}
-
-static PyObject *worker_set_route(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer, *before;
-	unsigned int length, id;
-	const char *address;
-	Py_ssize_t size;
-	bool failed;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "y#II", &address, &size, &length, &id) ||
-	    !prefix_of(address, size, length))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	pthread_mutex_lock(&worker->peers.lock);
-	before = fp_route_set(&worker->peers.routes, &worker->peers.grace,
-			      (const uint8_t *)address, (size_t)size, length, peer, &failed);
-	if (before != NULL)
-		before->routes--;
-	if (!failed)
-		peer->routes++;
-	pthread_mutex_unlock(&worker->peers.lock);
-	if (failed)
-		return PyErr_NoMemory();
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_remove_route(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *before;
-	unsigned int length;
-	const char *address;
-	Py_ssize_t size;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "y#I", &address, &size, &length) ||
-	    !prefix_of(address, size, length))
-		return NULL;
-	pthread_mutex_lock(&worker->peers.lock);
-	before = fp_route_remove(&worker->peers.routes, &worker->peers.grace,
-				 (const uint8_t *)address, (size_t)size, length);
-	if (before != NULL)
-		before->routes--;
-	fp_grace_reap(&worker->peers.grace);
-	pthread_mutex_unlock(&worker->peers.lock);
-	Py_RETURN_NONE;
-}
-
-/* --- keys ---------------------------------------------------------------------------------- */
-
-static PyObject *install(struct fp_worker *worker, struct fp_peer *peer, unsigned int slot,
-			 struct fp_key *key)
-{
-	Py_BEGIN_ALLOW_THREADS
-	fp_worker_install(worker, peer, slot, key);
-	Py_END_ALLOW_THREADS
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_install_key(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	Py_ssize_t sizes[4], key_size, iv_size;
-	unsigned int id, slot, key_id;
-	unsigned long long usage, failures;
-	struct fp_key_order order = { 0 };
-	const char *cipher;
-	struct fp_peer *peer;
-	struct fp_key *key;
-	int epoch;
-
-	if (worker == NULL ||
-	    !PyArg_ParseTuple(args, "IIIspKKy#y#y#y#", &id, &slot, &key_id, &cipher, &epoch, &usage,
-			      &failures, &order.send_key, &sizes[0], &order.send_iv, &sizes[1],
-			      &order.receive_key, &sizes[2], &order.receive_iv, &sizes[3]))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	order.aead = fp_crypto_find(cipher, ((WorkerObject *)self)->provider);
-	if (order.aead == NULL)
-		order.aead = fp_crypto_find(cipher, "");
-	if (order.aead == NULL || slot >= FP_SLOTS || key_id >= FP_KEY_IDS)
-		return value_error("cipher, slot or key id");
-	key_size = epoch ? FP_SECRET_SIZE : (Py_ssize_t)order.aead->key_size;
-	iv_size = epoch ? 0 : IMPLICIT_IV;
-	if (sizes[0] != key_size || sizes[2] != key_size || sizes[1] != iv_size ||
-	    sizes[3] != iv_size)
-		return value_error("the size of a key or implicit IV");
-	order.limits = (struct fp_key_limits){ usage, failures };
-	order.epoch = epoch != 0;
-	order.key_id = (uint8_t)key_id;
-	order.send_id = atomic_load(&peer->spec.send_id);
-	order.window = worker->window;
-	order.window_milliseconds = worker->window_milliseconds;
-	key = fp_key_new(&order);
-	if (key == NULL)
-		return PyErr_NoMemory();
-	return install(worker, peer, slot, key);
-}
-
-static PyObject *worker_drop_key(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	unsigned int id, slot;
-	struct fp_peer *peer;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "II", &id, &slot))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	if (slot >= FP_SLOTS)
-		return value_error("slot");
-	return install(worker, peer, slot, NULL);
-}
-
-static PyObject *worker_swap_keys(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer;
-	unsigned int id;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	pthread_mutex_lock(&worker->peers.lock);
-	fp_peer_swap(peer);
-	pthread_mutex_unlock(&worker->peers.lock);
-	Py_RETURN_NONE;
-}
-
-static PyObject *worker_keys(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	struct fp_peer *peer;
-	unsigned int id;
-	int ids[FP_SLOTS];
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
-		return NULL;
-	peer = peer_of(worker, id);
-	if (peer == NULL)
-		return NULL;
-	for (int slot = 0; slot < FP_SLOTS; slot++)
-		ids[slot] = peer->slots[slot] == NULL ? -1 : peer->slots[slot]->key_id;
-	return Py_BuildValue("ii", ids[0], ids[1]);
-}
-
-static PyObject *worker_send_exit(PyObject *self, PyObject *args)
-{
-	struct fp_worker *worker = worker_of(self);
-	unsigned int id;
-
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id) || peer_of(worker, id) == NULL)
-		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	fp_worker_send_exit(worker, id);
-	Py_END_ALLOW_THREADS
 	Py_RETURN_NONE;
 }
 
@@ -603,7 +251,7 @@ static PyObject *report_tuple(const struct fp_report *report, const uint8_t *dat
 
 static PyObject *worker_reports(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	uint8_t data[MOST_REPORT_DATA];
 	PyObject *list;
 
@@ -638,7 +286,7 @@ static bool add_count(PyObject *counts, PyObject *name, uint64_t number)
 
 static PyObject *worker_drops(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	PyObject *counts;
 
 	(void)args;
@@ -659,7 +307,7 @@ static PyObject *worker_drops(PyObject *self, PyObject *args)
 
 static PyObject *worker_errors(PyObject *self, PyObject *args)
 {
-	struct fp_worker *worker = worker_of(self);
+	struct fp_worker *worker = fp_worker_of(self);
 	PyObject *counts;
 
 	(void)args;
@@ -702,19 +350,19 @@ static PyMethodDef worker_methods[] = {
 	{ "add_stream", worker_add_stream, METH_VARARGS, NULL },
 	{ "remove_link", worker_remove_link, METH_VARARGS, NULL },
 	{ "send_stream", worker_send_stream, METH_VARARGS, NULL },
-	{ "add_peer", worker_add_peer, METH_VARARGS, NULL },
-	{ "set_peer", worker_set_peer, METH_VARARGS, NULL },
-	{ "place_peer", worker_place_peer, METH_VARARGS, NULL },
-	{ "unplace_peer", worker_unplace_peer, METH_VARARGS, NULL },
-	{ "remove_peer", worker_remove_peer, METH_VARARGS, NULL },
-	{ "counters", worker_counters, METH_VARARGS, NULL },
-	{ "set_route", worker_set_route, METH_VARARGS, NULL },
-	{ "remove_route", worker_remove_route, METH_VARARGS, NULL },
-	{ "install_key", worker_install_key, METH_VARARGS, NULL },
-	{ "drop_key", worker_drop_key, METH_VARARGS, NULL },
-	{ "swap_keys", worker_swap_keys, METH_VARARGS, NULL },
-	{ "keys", worker_keys, METH_VARARGS, NULL },
-	{ "send_exit", worker_send_exit, METH_VARARGS, NULL },
+	{ "add_peer", fp_python_add_peer, METH_VARARGS, NULL },
+	{ "set_peer", fp_python_set_peer, METH_VARARGS, NULL },
+	{ "place_peer", fp_python_place_peer, METH_VARARGS, NULL },
+	{ "unplace_peer", fp_python_unplace_peer, METH_VARARGS, NULL },
+	{ "remove_peer", fp_python_remove_peer, METH_VARARGS, NULL },
+	{ "counters", fp_python_counters, METH_VARARGS, NULL },
+	{ "set_route", fp_python_set_route, METH_VARARGS, NULL },
+	{ "remove_route", fp_python_remove_route, METH_VARARGS, NULL },
+	{ "install_key", fp_python_install_key, METH_VARARGS, NULL },
+	{ "drop_key", fp_python_drop_key, METH_VARARGS, NULL },
+	{ "swap_keys", fp_python_swap_keys, METH_VARARGS, NULL },
+	{ "keys", fp_python_keys, METH_VARARGS, NULL },
+	{ "send_exit", fp_python_send_exit, METH_VARARGS, NULL },
 	{ "reports", worker_reports, METH_NOARGS, NULL },
 	{ "drops", worker_drops, METH_NOARGS, NULL },
 	{ "errors", worker_errors, METH_NOARGS, NULL },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A sliding window of packet ids: a ring of bits whose words are cleared as the window reaches them. */
+/* A sliding window of packet ids: a ring of bits, cleared by the word as the window reaches it. */
 
 #include "replay.h"
 
