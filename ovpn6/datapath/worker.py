@@ -138,32 +138,18 @@ class Worker:
             peer = owners.get(destination) or self._route(destination)
             if peer is None:
                 continue
-            key = peer.send_key
-            if key is None:
-                count(self._counts, "tunnel no key")
-                continue
             outer = 0
             if self.copy_dscp or peer.spec.copy_ecn:
                 # One super-packet is of one class.
                 copied = ecn.copied_bits(peer.spec.copy_ecn, self.copy_dscp)
                 outer = ecn.traffic_class(packet) & copied
             if peer is not runner or outer != run_class:
-                if runner is not None:
+                if runner is not None and run:
                     self.transmit(runner, run, run_class)
                 runner, run_class = peer, outer
                 run = []
-            try:
-                if peer.framing is None:
-                    for packet in packets:
-                        run.append(key.seal(packet))
-                else:
-                    for packet in packets:
-                        payload = frame(peer.framing, packet)
-                        run.append(key.seal(payload))
-                        peer.sent.framing += len(payload) - len(packet)
-            except KeyExhausted:
-                count(self._counts, "tunnel key exhausted")
-        if runner is not None:
+            self._seal(peer, packets, run)
+        if runner is not None and run:
             self.transmit(runner, run, run_class)
 
     def transmit(self, peer: Peer, datagrams: Sequence[bytes], traffic_class: int = 0) -> None:
@@ -252,6 +238,25 @@ class Worker:
             self._merger.flush()
 
     # --- exceptions -----------------------------------------------------------------------------
+
+    def _seal(self, peer: Peer, packets: Sequence[bytes], run: list[bytes]) -> None:
+        """Add the datagrams of ``packets`` to ``run``, as far as there is a key."""
+        key = peer.send_key
+        if key is None:
+            count(self._counts, "tunnel no key", len(packets))
+            return
+        seal = key.seal
+        try:
+            if peer.framing is None:
+                for packet in packets:
+                    run.append(seal(packet))
+            else:
+                for packet in packets:
+                    payload = frame(peer.framing, packet)
+                    run.append(seal(payload))
+                    peer.sent.framing += len(payload) - len(packet)
+        except KeyExhausted:
+            count(self._counts, "tunnel key exhausted")
 
     def _write_packet(self, packet: bytes) -> None:
         try:
