@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
+#include "counts.h"
+
 #define CLASSIC_IV 8
 #define LAST_CLASSIC_ID 0xffffffffull
 #define WRAP_TRIGGER 0xff000000ull
@@ -21,45 +24,6 @@
 static uint64_t usage(uint64_t octets, uint64_t packets)
 {
 	return octets / 16 + 2 * packets;
-}
-
-static void put32(uint8_t *out, uint32_t value)
-{
-	value = __builtin_bswap32(value);
-	memcpy(out, &value, sizeof(value));
-}
-
-static void put64(uint8_t *out, uint64_t value)
-{
-	value = __builtin_bswap64(value);
-	memcpy(out, &value, sizeof(value));
-}
-
-static uint32_t get32(const uint8_t *in)
-{
-	uint32_t value;
-
-	memcpy(&value, in, sizeof(value));
-	return __builtin_bswap32(value);
-}
-
-static uint64_t get64(const uint8_t *in)
-{
-	uint64_t value;
-
-	memcpy(&value, in, sizeof(value));
-	return __builtin_bswap64(value);
-}
-
-static void add(_Atomic uint64_t *counter, uint64_t number)
-{
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number,
-			      memory_order_relaxed);
-}
-
-static uint64_t read(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -80,7 +44,7 @@ static bool enter_epoch(struct fp_key *key, const struct fp_epoch_secret *secret
 		send->state = state;
 		send->secret = *secret;
 		memcpy(send->iv, next.iv, sizeof(next.iv));
-		send->earlier_octets = read(&send->octets);
+		send->earlier_octets = fp_read(&send->octets);
 		send->packet_id = (uint64_t)secret->epoch << 48;
 		send->review_after = send->packet_id;
 		atomic_store_explicit(&send->epoch, secret->epoch, memory_order_relaxed);
@@ -124,7 +88,7 @@ static bool follow(struct fp_key *key, uint64_t wanted)
 /* The receiving thread's wish; it is looked at before the next packet. */
 static void ask_to_follow(struct fp_key *key, uint32_t epoch)
 {
-	uint64_t before = read(&key->send.wanted);
+	uint64_t before = fp_read(&key->send.wanted);
 
 	atomic_store_explicit(&key->send.wanted, ((before >> 32) + 1) << 32 | epoch,
 			      memory_order_relaxed);
@@ -135,7 +99,7 @@ static bool review_epoch(struct fp_key *key)
 {
 	struct fp_send_key *send = &key->send;
 	uint64_t counter = send->packet_id & LAST_COUNTER, limit = key->limits.usage;
-	uint64_t used = usage(read(&send->octets) - send->earlier_octets, counter), left;
+	uint64_t used = usage(fp_read(&send->octets) - send->earlier_octets, counter), left;
 
 	if (counter >= LAST_COUNTER || (limit != FP_NO_LIMIT && used > limit)) {
 		if (send->secret.epoch >= FP_LAST_SEND_EPOCH ||
@@ -156,7 +120,7 @@ static bool seal_epoch(struct fp_key *key, const uint8_t *payload, size_t length
 		       uint8_t *datagram)
 {
 	struct fp_send_key *send = &key->send;
-	uint64_t wanted = read(&send->wanted);
+	uint64_t wanted = fp_read(&send->wanted);
 	uint8_t nonce[FP_NONCE_SIZE];
 	uint8_t *sealed = datagram + FP_EPOCH_HEADER;
 
@@ -166,7 +130,7 @@ static bool seal_epoch(struct fp_key *key, const uint8_t *payload, size_t length
 		return false;
 	send->packet_id++;
 	memcpy(datagram, send->prefix, 4);
-	put64(datagram + 4, send->packet_id);
+	fp_put64(datagram + 4, send->packet_id);
 	memcpy(nonce, send->iv, sizeof(nonce));
 	for (int i = 0; i < 8; i++)
 		nonce[i] ^= datagram[4 + i];
@@ -184,7 +148,7 @@ static bool seal_classic(struct fp_key *key, const uint8_t *payload, size_t leng
 		return false;
 	send->packet_id++;
 	memcpy(datagram, send->prefix, 4);
-	put32(datagram + 4, (uint32_t)send->packet_id);
+	fp_put32(datagram + 4, (uint32_t)send->packet_id);
 	memcpy(nonce, datagram + 4, 4);
 	memcpy(nonce + 4, send->iv, CLASSIC_IV);
 	return key->aead->seal(send->state, nonce, datagram, FP_CLASSIC_HEADER, payload,
@@ -196,8 +160,8 @@ bool fp_seal(struct fp_key *key, const uint8_t *payload, size_t length, uint8_t 
 {
 	if (!(key->epoch ? seal_epoch : seal_classic)(key, payload, length, datagram))
 		return false;
-	add(&key->send.packets, 1);
-	add(&key->send.octets, length);
+	fp_add(&key->send.packets, 1);
+	fp_add(&key->send.octets, length);
 	return true;
 }
 
@@ -296,8 +260,8 @@ static struct fp_opening *advance(struct fp_key *key, const struct fp_future *fu
 
 static void failed(struct fp_key *key, struct fp_opening *opening)
 {
-	add(&opening->failures, 1);
-	if (read(&opening->failures) <= key->limits.failures)
+	fp_add(&opening->failures, 1);
+	if (fp_read(&opening->failures) <= key->limits.failures)
 		return;
 	key->aead->wipe(opening->state);
 	opening->state = NULL;
@@ -308,8 +272,8 @@ static enum fp_opened accept_id(struct fp_key *key, struct fp_opening *opening, 
 {
 	if (!fp_replay_accept(&opening->replay, id))
 		return FP_OPEN_REPLAYED;
-	add(&key->receive.packets, 1);
-	add(&opening->octets, length);
+	fp_add(&key->receive.packets, 1);
+	fp_add(&opening->octets, length);
 	return FP_OPENED;
 }
 
@@ -331,7 +295,7 @@ static bool open_sealed(const struct fp_key *key, void *state, const uint8_t *iv
 static enum fp_opened open_future(struct fp_key *key, struct fp_future *future, uint8_t *datagram,
 				  size_t length)
 {
-	uint64_t counter = get64(datagram + 4) & LAST_COUNTER;
+	uint64_t counter = fp_get64(datagram + 4) & LAST_COUNTER;
 	struct fp_opening *opening;
 	void *state;
 
@@ -355,7 +319,7 @@ static enum fp_opened open_future(struct fp_key *key, struct fp_future *future, 
 static enum fp_opened open_epoch(struct fp_key *key, uint8_t *datagram, size_t length,
 				 uint8_t **payload, size_t *payload_length)
 {
-	uint64_t id = get64(datagram + 4);
+	uint64_t id = fp_get64(datagram + 4);
 	struct fp_opening *opening = find_begun(&key->receive, (uint32_t)(id >> 48));
 	struct fp_future *future = find_future(&key->receive, (uint32_t)(id >> 48));
 
@@ -392,7 +356,7 @@ static enum fp_opened open_classic(struct fp_key *key, uint8_t *datagram, size_t
 	}
 	*payload = sealed;
 	*payload_length = length;
-	return accept_id(key, opening, get32(datagram + 4), length);
+	return accept_id(key, opening, fp_get32(datagram + 4), length);
 }
 
 enum fp_opened fp_open(struct fp_key *key, uint8_t *datagram, size_t length, uint8_t **payload,
@@ -408,11 +372,11 @@ bool fp_is_newest(const struct fp_key *key, const uint8_t *datagram)
 {
 	const struct fp_opening *current =
 		atomic_load_explicit(&key->receive.current, memory_order_relaxed);
-	uint64_t highest = read(&current->replay.highest);
+	uint64_t highest = fp_read(&current->replay.highest);
 
 	if (!key->epoch)
-		return get32(datagram + 4) == highest;
-	return get64(datagram + 4) == ((uint64_t)current->epoch << 48 | highest);
+		return fp_get32(datagram + 4) == highest;
+	return fp_get64(datagram + 4) == ((uint64_t)current->epoch << 48 | highest);
 }
 
 void fp_key_tick_receive(struct fp_key *key, int64_t now)
@@ -420,9 +384,9 @@ void fp_key_tick_receive(struct fp_key *key, int64_t now)
 	struct fp_receive_key *receive = &key->receive;
 	struct fp_opening *current =
 		atomic_load_explicit(&receive->current, memory_order_relaxed);
-	uint64_t used = usage(read(&current->octets), read(&current->replay.highest));
+	uint64_t used = usage(fp_read(&current->octets), fp_read(&current->replay.highest));
 	uint64_t limit = key->limits.usage;
-	bool worn_out = read(&current->failures) > key->limits.failures / 2;
+	bool worn_out = fp_read(&current->failures) > key->limits.failures / 2;
 
 	fp_replay_tick(&current->replay, now);
 	if (receive->past != NULL)
@@ -448,7 +412,7 @@ bool fp_key_worn_out(const struct fp_key *key)
 		return send->secret.epoch >= FP_RENEGOTIATE_EPOCH;
 	if (send->packet_id >= WRAP_TRIGGER)
 		return true;
-	if (limit != FP_NO_LIMIT && usage(read(&send->octets), send->packet_id) > limit / 8 * 7)
+	if (limit != FP_NO_LIMIT && usage(fp_read(&send->octets), send->packet_id) > limit / 8 * 7)
 		return true;
 	return atomic_load_explicit(&key->receive.worn_out, memory_order_relaxed);
 }
@@ -506,7 +470,7 @@ struct fp_key *fp_key_new(const struct fp_key_order *order)
 	key->epoch = order->epoch;
 	key->key_id = order->key_id;
 	key->overhead = (order->epoch ? FP_EPOCH_HEADER : FP_CLASSIC_HEADER) + FP_TAG_SIZE;
-	put32(key->send.prefix, (uint32_t)(FP_DATA_V2 << 3 | order->key_id) << 24 | order->send_id);
+	fp_put32(key->send.prefix, (uint32_t)(FP_DATA_V2 << 3 | order->key_id) << 24 | order->send_id);
 	key->receive.window = order->window;
 	key->receive.window_milliseconds = order->window_milliseconds;
 	if ((order->epoch ? set_up_epoch : set_up_classic)(key, order))
