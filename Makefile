@@ -79,4 +79,5 @@ demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; nee
 clean: ## remove .venv, caches and what virtual machines are made of
 	test ! -e .vm || netns-tests/vm/vm clean
 	rm -rf $(VENV) .fuzz build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f ovpn6/datapath/fastpath/*.so
 	find ovpn6 tests netns-tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
