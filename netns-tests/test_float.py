@@ -25,6 +25,7 @@ from interop.ends import (
 from interop.streams import RATE, Stream
 
 from ovpn6.lab import Capture, Line, ping, wait_for, wait_reachable
+from ovpn6.lab.waiting import PATIENCE
 from ovpn6.pki.authority import Authority
 
 pytestmark = pytest.mark.root
@@ -161,7 +162,7 @@ def _traffic_goes_on(ends: Ends, capture: Capture) -> Iterator[None]:
     for result in results:
         for flow in (result.to_server, result.to_client):
             assert flow.lost <= TOLERATED, results
-            assert flow.longest_gap < 1, results
+            assert flow.longest_gap < PATIENCE, results
     seen = wire.packets(capture)
     assert len(wire.handshakes(seen)) == 1
     assert wire.renegotiations(seen) == []
