@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from ovpn6.datapath.kernel import KernelDatapath
@@ -60,15 +61,23 @@ class PeerTable:
         """Seconds of each call: ``add_peer`` of the data path, as the daemon's executor calls it;
         the netlink binding alone, its order made before; ``send`` and ``recv`` alone, of the same
         octets encoded before."""
-        by_datapath, by_binding, by_raw_sends = [], [], []
-        for number in range(self._count):
-            first, second, third = (_numbered_peer(number + self._count * way) for way in range(3))
-            by_datapath.append(_timed(self._datapath.add_peer, first))
-            wanted = order(second, remote=True, many_peers=True)
-            by_binding.append(_timed(self._device.new_peer, wanted, self._outer.fileno()))
-            by_raw_sends.append(_timed(_send_raw, self._netlink, self._encoded(third)))
-        assert len(self._device.peers()) == 3 * self._count
-        return by_datapath, by_binding, by_raw_sends
+        count, descriptor = self._count, self._outer.fileno()
+        specs = [_numbered_peer(number) for number in range(3 * count)]
+        orders = [order(spec, remote=True, many_peers=True) for spec in specs[count : 2 * count]]
+        packets = [self._encoded(spec) for spec in specs[2 * count :]]
+        ways: list[list[Callable[[], object]]] = [
+            [partial(self._datapath.add_peer, spec) for spec in specs[:count]],
+            [partial(self._device.new_peer, wanted, descriptor) for wanted in orders],
+            [partial(_send_raw, self._netlink, packet) for packet in packets],
+        ]
+        took: tuple[list[float], list[float], list[float]] = ([], [], [])
+        for number in range(count):
+            for turn in range(3):
+                # Each is as often the first of three, with what that costs.
+                way = (number + turn) % 3
+                took[way].append(_timed(ways[way][number]))
+        assert len(self._device.peers()) == 3 * count
+        return took
 
     def close(self) -> None:
         """The device goes with it, and the peers with the device."""
@@ -90,9 +99,9 @@ class PeerTable:
         )
 
 
-def _timed(call: Callable[..., object], *arguments: object) -> float:
+def _timed(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    call(*arguments)
+    call()
     return time.perf_counter() - started
 
 

@@ -92,21 +92,21 @@ def test_a_thousand_peers_come_and_go() -> None:
     try:
         server = rig.datapaths[0]
         device = device_of(rig.namespaces[0].full_name, "tun0")
+        specs = [numbered_peer(number) for number in range(2 * MANY)]
+        orders = [order(spec, remote=True, many_peers=True) for spec in specs[MANY:]]
         added, bare = [], []
         # In turn, so that what disturbs one disturbs the other.
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as outer:
             outer.bind((str(LOOPBACK), 0))
-            for number in range(MANY):
-                spec = numbered_peer(number)
+            for spec, wanted in zip(specs[:MANY], orders, strict=True):
                 added.append(seconds_of(server.add_peer, spec))
-                wanted = order(numbered_peer(MANY + number), remote=True, many_peers=True)
                 bare.append(seconds_of(device.new_peer, wanted, outer.fileno()))
         # The other half went with its socket.
         rig.until(lambda: len(device.peers()) == MANY)
         known = {state.peer: state.vpn_ipv6 for state in device.peers()}
-        assert known == {PeerId(n): numbered_peer(n).networks[0][0] for n in range(MANY)}
-        for number in range(MANY):
-            server.remove_peer(PeerId(number))
+        assert known == {spec.peer: spec.networks[0][0] for spec in specs[:MANY]}
+        for spec in specs[:MANY]:
+            server.remove_peer(spec.peer)
         assert device.peers() == []
         device.close()
         print(f"microseconds: {1e6 * median(added):.0f}, bare {1e6 * median(bare):.0f}")
