@@ -6,13 +6,13 @@ Everything is read once, before the process may lose the right to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ovpn6.config.schema import FileRef, Remote, WrapConfig, WrapMode
 from ovpn6.daemon.tls_context import read_bytes
 from ovpn6.model.errors import ConfigError
 from ovpn6.model.names import Transport
+from ovpn6.model.records import dataclass
 from ovpn6.protocol.acceptor import ServerWrapping
 from ovpn6.protocol.static_key import StaticKey
 from ovpn6.protocol.tls_crypt import TlsCryptWrapper

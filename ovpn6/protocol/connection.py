@@ -10,11 +10,11 @@ protocol, "Control channel"; OpenVPN ``ssl.c``, which drops the key when the nex
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ovpn6.model.errors import PeerError, UsageError
 from ovpn6.model.names import Instant, KeyId, SessionId, Transport
+from ovpn6.model.records import dataclass
 from ovpn6.model.secrets import SecretBytes
 from ovpn6.model.specs import DataFormat, KeyMaterial
 from ovpn6.protocol import events

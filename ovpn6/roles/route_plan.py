@@ -13,11 +13,11 @@ Source of the facts: OpenVPN ``route.c`` (init_route_list, redirect_default_rout
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from ovpn6.config.schema import RouteOrder
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
+from ovpn6.model.records import dataclass
 from ovpn6.model.specs import Route, RouteVia
 
 IPV4_HALVES = (IPv4Network("0.0.0.0/1"), IPv4Network("128.0.0.0/1"))
