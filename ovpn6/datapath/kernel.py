@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from ovpn6.datapath.errors import Counts, count
 from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
+from ovpn6.datapath.kernel_keepalive import KernelKeepalive
 from ovpn6.datapath.kernel_links import KernelLinks
 from ovpn6.datapath.kernel_open import Kernel
 from ovpn6.datapath.kernel_peers import KernelPeer, KernelPeers, kernel_keepalive, order
@@ -77,6 +78,7 @@ class KernelDatapath:
         self._peers = KernelPeers()
         self._kernel: Kernel | None = None
         self._watch: KernelWatch | None = None
+        self._keepalive: KernelKeepalive | None = None
         self._links = KernelLinks(
             loop,
             self._received,
@@ -99,6 +101,7 @@ class KernelDatapath:
         self._watch = KernelWatch(
             self._kernel, self._peers, self._links, self._report, self._loop, self._counts
         )
+        self._keepalive = KernelKeepalive(self._kernel, self._peers, self._loop)
         self._loop.add_reader(self._kernel.device.fileno(), self._device_happened)
         return self._kernel.device.name
 
@@ -107,6 +110,9 @@ class KernelDatapath:
         if kernel is None or watch is None:
             return
         watch.close()
+        if self._keepalive is not None:
+            self._keepalive.close()
+            self._keepalive = None
         self._loop.remove_reader(kernel.device.fileno())
         for peer in self._peers.all():
             peer.alive = False
@@ -245,6 +251,8 @@ class KernelDatapath:
         except HostError:
             self._detach(spec.path.link)
             raise
+        if self._keepalive is not None:
+            self._keepalive.peer_added()
 
     def _unmake(self, kernel: Kernel, peer: KernelPeer) -> None:
         if peer.alive:

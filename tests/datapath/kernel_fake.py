@@ -97,13 +97,18 @@ class FakeNews:
 
 
 class FakePeers:
-    """Peers and keys by the module's rules. ``sockets``: which descriptor each came with."""
+    """Peers and keys by the module's rules. ``sockets``: which descriptor each came with.
+
+    ``keepalive_works``: the module's own work on keepalive times. It is started before a new peer
+    can be found, and ends when it finds nobody. ``changes``: how often a peer was changed.
+    """
 
     def __init__(self, many_peers: bool) -> None:
         self.states: dict[PeerId, PeerState] = {}
         self.slots: dict[tuple[PeerId, KeySlot], KeyState] = {}
         self.sockets: dict[PeerId, int] = {}
-        self.reads = self.dumps = 0
+        self.reads = self.dumps = self.changes = 0
+        self.keepalive_works = False
         self.refusal: HostError | None = None
         self._many_peers = many_peers
 
@@ -114,6 +119,7 @@ class FakePeers:
         addressed = order.vpn_ipv4 is not None or order.vpn_ipv6 is not None
         if addressed is not self._many_peers:
             raise HostError(f"add peer {order.peer}", "VPN addresses", errno.EINVAL)
+        self._start_keepalive(order)
         self.sockets[order.peer] = socket
         self.states[order.peer] = PeerState(
             order.peer,
@@ -128,6 +134,7 @@ class FakePeers:
     def set_peer(self, order: PeerOrder) -> None:
         self._refuse()
         state = self._state(order.peer)
+        self.changes += 1
         self.states[order.peer] = replace(
             state,
             remote=order.remote or state.remote,
@@ -135,6 +142,7 @@ class FakePeers:
             vpn_ipv6=order.vpn_ipv6 or state.vpn_ipv6,
             keepalive=order.keepalive or state.keepalive,
         )
+        self._start_keepalive(order)
 
     def peer(self, peer: PeerId) -> PeerState | None:
         self._refuse()
@@ -173,6 +181,11 @@ class FakePeers:
     def count(self, peer: PeerId, counters: PeerCounters) -> None:
         """Traffic."""
         self.states[peer] = replace(self.states[peer], counters=counters)
+
+    def _start_keepalive(self, order: PeerOrder) -> None:
+        if order.keepalive is not None:
+            kept = [state for state in self.states.values() if state.keepalive != Keepalive()]
+            self.keepalive_works = bool(kept)
 
     def _state(self, peer: PeerId) -> PeerState:
         if peer not in self.states:

@@ -123,6 +123,45 @@ def test_keepalive_times_are_told_as_a_pair(rig: Rig, asked: Keepalive, told: Ke
     assert rig.kernel.peers.states[ONE].keepalive == told
 
 
+def test_the_kernel_is_told_of_keepalive_again_once_the_peer_is_there(rig: Rig) -> None:
+    rig.path.add_peer(replace(spec_of(ONE), keepalive=Keepalive(10, 60)))
+    assert not rig.kernel.peers.keepalive_works
+    rig.loop.pass_time(0.2)
+    assert rig.kernel.peers.keepalive_works
+    assert rig.kernel.peers.states[ONE].keepalive == Keepalive(10, 60)
+
+
+def test_one_word_of_keepalive_does_for_all_that_came_together(rig: Rig) -> None:
+    for number in range(1, 50):
+        rig.path.add_peer(replace(spec_of(PeerId(number)), keepalive=Keepalive(10, 60)))
+    rig.loop.pass_time(5)
+    assert rig.kernel.peers.changes == 1
+    rig.path.add_peer(replace(spec_of(PeerId(50)), keepalive=Keepalive(10, 60)))
+    rig.loop.pass_time(5)
+    assert rig.kernel.peers.changes == 2
+
+
+def test_without_keepalive_there_is_no_word_of_it(rig: Rig) -> None:
+    rig.path.add_peer(spec_of(ONE))
+    rig.loop.pass_time(5)
+    assert rig.kernel.peers.changes == 0
+
+
+def test_a_peer_that_went_at_once_does_not_keep_the_others_from_keepalive(rig: Rig) -> None:
+    for number in (ONE, TWO):
+        rig.path.add_peer(replace(spec_of(number), keepalive=Keepalive(10, 60)))
+    del rig.kernel.peers.states[ONE]
+    rig.loop.pass_time(0.2)
+    assert rig.kernel.peers.keepalive_works
+
+
+def test_a_device_that_is_closed_at_once_is_asked_nothing(rig: Rig) -> None:
+    rig.path.add_peer(replace(spec_of(ONE), keepalive=Keepalive(10, 60)))
+    rig.path.close_device()
+    rig.loop.pass_time(5)
+    assert rig.kernel.peers.changes == 0
+
+
 def test_a_peer_that_the_kernel_refuses_is_not_known(rig: Rig) -> None:
     rig.kernel.peers.refusal = HostError("add peer 1", "no memory", errno.ENOMEM)
     with pytest.raises(HostError, match="no memory"):
