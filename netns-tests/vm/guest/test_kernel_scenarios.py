@@ -64,9 +64,10 @@ SCENARIOS: tuple[tuple[Scenario, tuple[Pairing | Maker, ...]], ...] = (
         (OURS_STOCK,),
     ),
     (test_float.test_a_client_with_float_follows_its_server_to_another_address, (STOCK_OURS,)),
+    # OpenVPN's server leaves its device behind then, and the next one has the same addresses.
     (
         test_recovery.test_a_server_that_was_killed_has_its_clients_back_when_it_starts_again,
-        (OURS_STOCK, STOCK_OURS),
+        (OURS_STOCK, OURS_OURS),
     ),
     (test_recovery.test_over_tcp_a_killed_server_has_its_clients_back, (OURS_OURS,)),
     (
