@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from interop.ends import (
     INNER,
     OURS_OURS,
     OURS_STOCK,
-    SERVER_6,
     STOCK_OURS,
     Ends,
     Maker,
@@ -21,7 +19,7 @@ from interop.ends import (
 )
 from interop.streams import Stream
 
-from ovpn6.lab import Lab, Line, Tunnel, Underlay, line, ping, transfer, wait_for, wait_reachable
+from ovpn6.lab import Lab, Line, Underlay, line, ping, transfer, wait_for, wait_reachable
 from ovpn6.pki.authority import Authority
 from ovpn6.pki.profile import Wrap
 
@@ -36,8 +34,6 @@ UNDERLAYS = {
 }
 RENEGOTIATIONS = 3
 RENEGOTIATION_LIMIT = 60.0
-HUNDRED_MEGABYTES = 100_000_000
-TICKS_PER_SECOND = 100
 
 
 @pytest.fixture(scope="module")
@@ -146,21 +142,6 @@ def test_what_needs_user_space_is_named_and_works(
     check_both_ways(ends)
 
 
-def test_data_packets_do_not_enter_python(lab: Lab, authority: Authority) -> None:
-    ends = start(line(lab, Underlay.IPV6), authority, OURS_OURS)
-    assert ping(ends.net.client, SERVER_6).complete
-    before = [Used.by(end) for end in (ends.server, ends.client)]
-    assert transfer(ends.net.client, ends.net.server, SERVER_6, HUNDRED_MEGABYTES // 2)
-    after = [Used.by(end) for end in (ends.server, ends.client)]
-    for was, now in zip(before, after, strict=True):
-        print(f"processor: {now.seconds - was.seconds:.2f} s, octets: {now.octets - was.octets}")
-        # Both directions of it.
-        assert now.octets - was.octets >= HUNDRED_MEGABYTES
-        # Less than 40 microseconds a packet on an emulated processor, timers and status files
-        # included: a packet that entered Python would cost a thousand.
-        assert now.seconds - was.seconds < 3.0
-
-
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_a_killed_daemon_leaves_a_device_that_its_next_start_removes(
     lab: Lab, authority: Authority, role: str
@@ -191,19 +172,3 @@ def check_both_ways(ends: Ends) -> None:
         assert transfer(net.client, net.server, address), address
     for address in ends.inner_addresses():
         assert ping(net.server, address).complete, address
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a daemon used of the processor, and its device's octets of both directions."""
-
-    seconds: float
-    octets: int
-
-    @classmethod
-    def by(cls, end: Tunnel) -> Used:
-        fields = Path(f"/proc/{end.process.pid}/stat").read_text().rpartition(")")[2].split()
-        name = end.device().name
-        shown = end.namespace.run(["ip", "-s", "-j", "link", "show", name]).stdout
-        octets = sum(int(number) for number in re.findall(r'"bytes":(\d+)', shown))
-        return cls((int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND, octets)
