@@ -123,6 +123,7 @@ class Negotiation:
         self._arrived = b""
         self._unsent = b""
         self._resend_client_key = False
+        self._peer_resets = True
         # A peer whose reset we answered without state has been heard already: a burst at its first
         # acknowledgement would send the flight behind it twice.
         self._heard = plan.reset is None
@@ -151,6 +152,9 @@ class Negotiation:
             raise PeerError("hard reset with a message id")
         self._receive.accept(message_id, payload)
         self._acks.add(message_id)
+        if message_id == 0 and opcode is Opcode.CONTROL_V1:
+            # OpenVPN 3 answers a server's soft reset with its first flight, without one of its own.
+            self._peer_resets = self.plan.reset is not Opcode.CONTROL_SOFT_RESET_V1
         if self.state is State.RESETTING:
             self._take_in_order(below=1)
         self._pump(now)
@@ -239,7 +243,7 @@ class Negotiation:
 
     def _take_in_order(self, below: int | None = None) -> None:
         for message_id, data in self._receive.take(below):
-            if message_id == 0:
+            if message_id == 0 and self._peer_resets:
                 self._read_reset(data)
             else:
                 self._arrived += data
