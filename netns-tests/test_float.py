@@ -54,6 +54,8 @@ def test_a_client_with_a_new_ipv6_address_keeps_its_session(
         ends = start(net, authority, pairing)
         with _traffic_goes_on(ends, capture):
             net.client.add_address("to-underlay", f"{NEW_CLIENT_ADDRESS}/64")
+            # The router finds the neighbour before it is needed: that can take a second.
+            wait_reachable(net.underlay, NEW_CLIENT_ADDRESS)
             net.client.remove_address("to-underlay", f"{net.client_addresses[0]}/64")
             _wait_both_ways(capture, NEW_CLIENT_ADDRESS)
     _wait_status_shows(ends, NEW_CLIENT_ADDRESS)
