@@ -318,7 +318,6 @@ def test_a_device_deleted_underneath_is_said_and_the_tunnel_comes_again(
     client = join(net, authority, Maker.OURS)
     client.wait_up()
     victim = {"client": client, "server": server}[role]
-    before = snapshot(net.underlay)
     used = processor_seconds(victim.process.pid)
     with up_again(client):
         name = victim.device().name
@@ -337,7 +336,6 @@ def test_a_device_deleted_underneath_is_said_and_the_tunnel_comes_again(
     # A new handshake costs some; a loop that never waits would cost all of several seconds.
     assert processor_seconds(victim.process.pid) - used < 2.0
     assert victim.process.running
-    assert snapshot(net.underlay) == before
     assert client.stop() == 0
     assert server.stop() == 0
     assert net.client.tunnels() == net.server.tunnels() == ()
