@@ -18,6 +18,7 @@ from ovpn6.daemon.signals import ENDING, Signals
 from ovpn6.daemon.status_report import StatusReporter, Subject
 from ovpn6.model.flow import Finish, Outcome, SignalReceived, Started
 from ovpn6.model.names import Level, Signal
+from ovpn6.model.records import prepare
 from ovpn6.roles.interface import Role, RoleContext
 
 IMPATIENCE = 3
@@ -77,6 +78,7 @@ class Life:
 
     async def _run_role(self, loop: RoleLoop, reporter: StatusReporter) -> Finish:
         """The role's end, or that of the operator's patience."""
+        prepare("ovpn6.model", "ovpn6.protocol", "ovpn6.roles")
         self._inbox.put(Started(self._machinery.device))
         self._signals.listen(self._signalled)
         reporter.start()

@@ -64,7 +64,20 @@ def _record(described: type, *, frozen: bool, eq: bool) -> type:
 
     if "__init__" not in body:
         made.__init__ = first
+        _unprepared.append((made, fields))
     return made  # type: ignore[no-any-return]
+
+
+def prepare(*packages: str) -> None:
+    """Compile ``__init__`` of the records in these packages now, before there is work to do: the
+    first packet of a tunnel waits for none of them."""
+    for made, fields in _unprepared:
+        if made.__module__.startswith(packages):
+            made.__init__ = _initialiser(made, fields)
+    _unprepared.clear()
+
+
+_unprepared: list[tuple[Any, Mapping[str, Field[Any]]]] = []
 
 
 class _Fields:

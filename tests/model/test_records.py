@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, prepare
 
 MAKERS = [dataclass, dataclasses.dataclass]
 
@@ -175,3 +175,12 @@ def test_the_class_is_the_one_that_was_written() -> None:
 def test_a_record_without_slots_is_refused() -> None:
     with pytest.raises(TypeError):
         dataclass(frozen=True)(described())
+
+
+def test_a_prepared_record_is_ready_before_its_first_object() -> None:
+    made: Any = frozen(dataclass)
+    lazily = made.__init__
+    prepare(__name__)
+    assert made.__init__ is not lazily
+    assert list(inspect.signature(made.__init__).parameters)[:2] == ["self", "name"]
+    assert made("a").name == "a"
