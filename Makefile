@@ -47,7 +47,7 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	@sh .ci/packages vm
 	netns-tests/vm/vm build --openvpn3
 	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest
-	netns-tests/vm/vm run --limit 1500 --results .vm/vm-test -- $(VM_PYTEST) netns-tests/vm/guest
+	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- $(VM_PYTEST) netns-tests/vm/guest
 
 # One after the other, and each whatever became of the one before.
 test: setup ## everything: set-up, check, netns-test, vm-test; under an hour
