@@ -59,6 +59,8 @@ def listening(family: int, kind: int) -> socket.socket:
     sock = socket.socket(family, kind)
     sock.settimeout(LIMIT)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    # the connection of the family before may still wait for its last acknowledgement
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", PORT))
     if kind == socket.SOCK_STREAM:
         sock.listen()
