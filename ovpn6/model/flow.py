@@ -16,6 +16,7 @@ from ovpn6.model.specs import (
     HostPlan,
     KeyMaterial,
     LinkSpec,
+    PeerFit,
     PeerSpec,
     ScriptCall,
     ScriptResult,
@@ -163,6 +164,19 @@ class KeyConfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketTooBig:
+    """A router says that ``size`` octets of an outer packet would have passed on ``path``.
+
+    ``quoted`` is what it gives back of the UDP payload that did not, maybe nothing. Anybody can
+    send this: it is a hint, and worth what the quotation proves.
+    """
+
+    path: Path
+    size: int
+    quoted: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceLost:
     """The tunnel device went away underneath us; the datapath has stopped reading it."""
 
@@ -241,6 +255,32 @@ class SendControl:
 
     path: Path
     datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendProbe:
+    """Send one UDP datagram in one piece or not at all, whatever the host believes of the path.
+
+    ``HostError`` with ``EMSGSIZE`` when the outgoing interface's own MTU is smaller.
+    """
+
+    path: Path
+    datagram: bytes
+    probe: int
+
+
+@dataclass(frozen=True, slots=True)
+class FitPeer:
+    """Make the host's sizes for a peer these, whatever they were."""
+
+    fit: PeerFit
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFit:
+    """Take back what :class:`FitPeer` did; nothing happens for a peer without."""
+
+    peer: PeerId
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,33 @@ class HostPlan:
     forwarding: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyFit:
+    """Sizes for one IP version inside the tunnel, octets. ``mtu`` None is the device's own; ``mss``
+    0 leaves TCP's segments alone."""
+
+    mtu: int | None
+    mss: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFit:
+    """What the host does so that packets for one peer fit its path: route MTUs, TCP segment sizes.
+
+    ``networks`` lead to the peer: its addresses as /128 and /32, and its iroutes. ``::/0`` and
+    ``0.0.0.0/0`` stand for the whole device, which has one peer then. ``outer`` and ``outer_mtu``:
+    a route MTU toward the peer's outer address, so that the host itself fragments what is longer;
+    None where nothing is to be fragmented.
+    """
+
+    peer: PeerId
+    networks: tuple[IPNetwork, ...]
+    ipv6: FamilyFit
+    ipv4: FamilyFit
+    outer: IPAddress | None = None
+    outer_mtu: int | None = None
+
+
 # --- scripts ------------------------------------------------------------------------------------
 
 
