@@ -41,10 +41,6 @@ ANCILLARY_SIZE = 128
 RECEIVE_BUDGET = 256
 """Datagrams taken in one go before other sockets get their turn."""
 
-NO_TRAINS = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
-"""What a send says when trains cannot go this way at all: the device cannot finish checksums, or
-the kernel does not know them."""
-
 log = logging.getLogger("ovpn6.datapath")
 
 _UINT16 = struct.Struct("=H")
@@ -74,7 +70,7 @@ class UdpLink:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
-        self._longest = 1 if Offload.SEGMENT in without else MAX_TRAIN
+        self._longest = 1 if Offload.SEGMENT in without or not self._has_trains() else MAX_TRAIN
         if Offload.GRO not in without:
             try:
                 sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
@@ -153,8 +149,20 @@ class UdpLink:
     def _destination(self, source: Source) -> tuple[SockAddr, tuple[Ancillary, ...]]:
         return cast(SockAddr, source), ()
 
+    def _has_trains(self) -> bool:
+        """An older kernel would not refuse a train: it would send it as one long datagram."""
+        try:
+            self.sock.getsockopt(socket.SOL_UDP, UDP_SEGMENT)
+        except OSError as error:
+            # Kernels before 4.18.
+            log.info("link %d: one datagram a send call (%s)", self.link, error.strerror)
+            return False
+        return True
+
     def _train_refused(self, error: OSError) -> None:
-        if error.errno in NO_TRAINS and self._longest > 1:
+        """Larger than a path's MTU is EMSGSIZE, before Linux 6.13 EINVAL, and only that peer's
+        affair. EIO: the device cannot finish checksums, and no train goes this way."""
+        if error.errno == errno.EIO and self._longest > 1:
             self._longest = 1
             log.info("link %d: one datagram a send call (%s)", self.link, error.strerror)
 

@@ -8,7 +8,6 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -86,38 +85,69 @@ def test_an_ipv6_address_on_an_ipv4_socket_is_our_mistake() -> None:
 
 
 class NoTrains(socket.socket):
-    """A socket whose device cannot finish checksums."""
+    """A socket that refuses trains: out of a device that cannot finish checksums (EIO), or beyond a
+    path's MTU (EMSGSIZE, in older kernels EINVAL)."""
 
+    refusal = errno.EIO
     refusals = 0
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):  # type: ignore[no-untyped-def]
         if any(kind == UDP_SEGMENT for _, kind, _ in ancdata):
             self.refusals += 1
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(self.refusal, os.strerror(self.refusal))
         return super().sendmsg(buffers, ancdata, flags, address)
 
 
-@pytest.fixture
-def no_trains() -> Iterator[NoTrains]:
-    with NoTrains(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        sock.bind(("::1", 0))
-        yield sock
+class OldKernel(NoTrains):
+    """A socket of a kernel that does not know trains, and so would not refuse one."""
+
+    def getsockopt(self, level, option, *size):  # type: ignore[no-untyped-def]
+        if (level, option) == (socket.SOL_UDP, UDP_SEGMENT):
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        return super().getsockopt(level, option, *size)
 
 
-def test_a_device_that_takes_no_trains_is_asked_once(
-    no_trains: NoTrains, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "ovpn6.datapath")
-    link = UdpLink(LinkId(1), no_trains, lambda *received: None, {})
+def send_twice(sock: socket.socket) -> None:
+    """Two trains over a link with this socket arrive as single datagrams."""
     datagrams = [bytes([number]) * 100 for number in range(5)]
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+    with sock, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+        sock.bind(("::1", 0))
         receiver.bind(("::1", 0))
         receiver.settimeout(5)
+        counts: dict[str, int] = {}
+        link = UdpLink(LinkId(1), sock, lambda *received: None, counts)
         for _ in range(2):
             link.send(datagrams, receiver.getsockname())
             assert [receiver.recv(200) for _ in datagrams] == datagrams
-    assert no_trains.refusals == 1
+        assert counts == {}
+
+
+def test_a_device_that_takes_no_trains_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ovpn6.datapath")
+    sock = NoTrains(socket.AF_INET6, socket.SOCK_DGRAM)
+    send_twice(sock)
+    assert sock.refusals == 1
     assert caplog.text.count("one datagram a send call") == 1
+
+
+@pytest.mark.parametrize("refusal", [errno.EMSGSIZE, errno.EINVAL], ids=errno.errorcode.get)
+def test_a_narrow_path_of_one_peer_takes_no_trains_from_the_others(
+    refusal: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ovpn6.datapath")
+    sock = NoTrains(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.refusal = refusal
+    send_twice(sock)
+    assert sock.refusals == 2
+    assert "one datagram a send call" not in caplog.text
+
+
+def test_a_kernel_without_trains_is_never_sent_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ovpn6.datapath")
+    sock = OldKernel(socket.AF_INET6, socket.SOCK_DGRAM)
+    send_twice(sock)
+    assert sock.refusals == 0
+    assert caplog.text.count("one datagram a send call (Protocol not available)") == 1
 
 
 @pytest.mark.parametrize("target", ["::1", "::ffff:127.0.0.1"])
