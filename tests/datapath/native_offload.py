@@ -16,7 +16,9 @@ import pytest
 
 HERE = Path(__file__).parent / "native"
 FASTPATH = Path(__file__).parents[2] / "ovpn6" / "datapath" / "fastpath"
-SOURCES = tuple(FASTPATH / f"{name}.c" for name in ("checksum", "segment", "coalesce", "ecn"))
+SOURCES = tuple(
+    FASTPATH / f"{name}.c" for name in ("checksum", "segment", "coalesce", "ecn", "flow_label")
+)
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 FLUSH = 0xFFFFFFFF
 _ROOM = 8 << 20
@@ -50,6 +52,8 @@ def library() -> ctypes.CDLL:
     loaded.ovpn6_sum.restype = ctypes.c_uint64
     loaded.ovpn6_sum_fold.restype = ctypes.c_uint16
     loaded.ovpn6_ecn_deliver.restype = ctypes.c_bool
+    loaded.ovpn6_flow_label.restype = ctypes.c_uint32
+    loaded.ovpn6_siphash.restype = ctypes.c_uint64
     return loaded
 
 
@@ -104,3 +108,13 @@ def native_deliver(packet: bytes, outer: int) -> bytes | None:
     if not library().ovpn6_ecn_deliver(buffer, ctypes.c_uint8(outer)):
         return None
     return buffer.raw
+
+
+def native_flow_label(secret: bytes, packet: bytes) -> int:
+    """The label of a packet's flow."""
+    return int(library().ovpn6_flow_label(secret, packet, ctypes.c_size_t(len(packet))))
+
+
+def native_siphash(secret: bytes, data: bytes) -> int:
+    """SipHash-2-4."""
+    return int(library().ovpn6_siphash(secret, data, ctypes.c_size_t(len(data))))
