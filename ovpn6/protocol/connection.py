@@ -31,6 +31,8 @@ from ovpn6.protocol.key_exchange import KeyMethod2
 from ovpn6.protocol.negotiation import Negotiation, NegotiationPlan, State
 from ovpn6.protocol.negotiation_rules import parse_peer_info
 from ovpn6.protocol.packets import CLIENT_RESETS, ControlPacket, Opcode, decode_first_byte
+from ovpn6.protocol.probing import ProbeIds
+from ovpn6.protocol.reliability import AckQueue
 from ovpn6.protocol.session import Session
 from ovpn6.protocol.tls import TlsFactory
 from ovpn6.protocol.wrapping import Wrapper, dynamic_wrapper
@@ -96,6 +98,8 @@ class Connection:
         self._expiring: dict[KeyId, Instant] = {}
         """Replaced keys and the ends of their transition windows; may outlast the negotiations."""
         self._reneg_sec = settings.reneg_sec
+        self._probes = ProbeIds()
+        """Of the newest negotiation."""
         self._waiting_texts: list[str] = []
         self._dynamic_secret = SecretBytes(b"")
         """What dynamic tls-crypt begins with; the first negotiation may be gone by then."""
@@ -145,6 +149,10 @@ class Connection:
             negotiation.peer_appeared(now)
         self._session.remote = packet.session_id
         negotiation.acknowledge(packet.acks, now)
+        if packet.opcode is Opcode.ACK_V1 and packet.acks and negotiation is self._newest:
+            probe = self._probes.answered(packet.acks[0])
+            if probe is not None:
+                happened.append(events.ProbeAnswered(probe))
         return happened + self._flush(now)
 
     def tick(self, now: Instant) -> list[Event]:
@@ -191,6 +199,25 @@ class Connection:
             return []
         started = self._begin_renegotiation(_next_key_id(newest.plan.key_id), now, by_peer=False)
         return started + self._flush(now)
+
+    def probe(self, probe: int, octets: int, now: Instant) -> bytes | None:
+        """A datagram of ``octets`` that changes nothing and that the peer acknowledges;
+        ``ProbeAnswered`` names ``probe`` then. It is to be sent in one piece or not at all.
+
+        None while keys are being exchanged, as a peer knows only the newest negotiation, while no
+        message is to spare for it, and when so few octets cannot hold a packet.
+        """
+        newest = self._must_newest()
+        key_id = newest.plan.key_id
+        padding = octets - self._session.smallest_control(key_id)
+        if newest.state is not State.ACKNOWLEDGED or padding < 0:
+            return None
+        message_id = self._probes.choose(probe, octets, newest.acknowledged, now)
+        if message_id is None:
+            return None
+        return self._session.build(
+            key_id, AckQueue(), now, Opcode.CONTROL_V1, message_id, bytes(padding)
+        )
 
     # --- what a role decides -------------------------------------------------------------------
 
@@ -284,6 +311,7 @@ class Connection:
         newest = self._must_newest()
         self._expiring[newest.plan.key_id] = Instant(now + self._settings.tran_window)
         self._older = newest
+        self._probes = ProbeIds()
         self._newest = self._negotiation(key_id, Opcode.CONTROL_SOFT_RESET_V1, 0, now)
         return [events.RenegotiationStarted(key_id, by_peer)]
 

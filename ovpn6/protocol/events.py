@@ -19,6 +19,13 @@ class Transmit:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeAnswered:
+    """The peer has the datagram that :meth:`Connection.probe` made."""
+
+    probe: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """The peer's key-method-2 message has been read: who it is and what it can.
 
@@ -82,6 +89,7 @@ class NegotiationFailed:
 
 Event = (
     Transmit
+    | ProbeAnswered
     | Hello
     | Exchanged
     | Acknowledged

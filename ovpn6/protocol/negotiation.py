@@ -195,6 +195,11 @@ class Negotiation:
         return min((moment for moment in deadlines if moment is not None), default=None)
 
     @property
+    def acknowledged(self) -> list[MessageId]:
+        """Message ids of packets that we sent and the peer has, but of resets."""
+        return self._send.acknowledged
+
+    @property
     def unfinished(self) -> bool:
         """The hand window still runs."""
         return self.state in (State.RESETTING, State.HANDSHAKING, State.EXCHANGED)

@@ -19,6 +19,7 @@ SEND_WINDOW = 6
 RECEIVE_WINDOW = 12
 LATER_ACKS_THAT_RESEND = 3
 RECENT_ACKS = 8
+REMEMBERED_ACKNOWLEDGED = 16
 
 
 @dataclass(slots=True)
@@ -52,6 +53,14 @@ class SendWindow:
     def empty(self) -> bool:
         """Everything queued has been acknowledged."""
         return not self._waiting
+
+    @property
+    def acknowledged(self) -> list[MessageId]:
+        """The newest ids below all that wait, at most :data:`REMEMBERED_ACKNOWLEDGED`, without 0,
+        which is a reset."""
+        oldest = self._waiting[0].message_id if self._waiting else self._next_id
+        first = max(1, oldest - REMEMBERED_ACKNOWLEDGED)
+        return [MessageId(one) for one in range(first, oldest)]
 
     def queue(self, opcode: Opcode, payload: bytes, now: Instant) -> None:
         """Take a packet under the next message id; it is due at once."""

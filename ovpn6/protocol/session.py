@@ -97,6 +97,10 @@ class Session:
             overhead += len(self._wrapped_client_key)
         return max(control_mtu - overhead, _SMALLEST_PAYLOAD)
 
+    def smallest_control(self, key_id: KeyId) -> int:
+        """Octets of a datagram that holds a control packet without acknowledgements or payload."""
+        return HEADER_SIZE + self.wrapper_for(key_id).overhead + 1 + 4
+
     def wrapper_for(self, key_id: KeyId) -> Wrapper:
         """Which wrapper protects packets of a negotiation."""
         if key_id and self.renegotiation_wrapper is not None:

@@ -210,6 +210,8 @@ class Session:
         match event:
             case events.Transmit():
                 return [SendControl(self.path, event.datagram)]
+            case events.ProbeAnswered():
+                return []
             case events.Hello():
                 return self._hello(event)
             case events.Exchanged():
