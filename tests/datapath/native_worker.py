@@ -40,9 +40,12 @@ class Alone:
         window: tuple[int, int] = (64, 15),
         usage: int = NO_LIMIT,
         provider: str = "",
+        flow_secret: bytes = b"",
     ) -> None:
         fastpath = pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
-        self.worker = fastpath.Worker(window[0], window[1] * 1000, provider)
+        self.worker = fastpath.Worker(
+            window[0], window[1] * 1000, provider, flow_secret=flow_secret
+        )
         self.inside, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours = ours
         self.link, self.outside = (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in "12")

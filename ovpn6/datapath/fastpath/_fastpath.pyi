@@ -15,9 +15,11 @@ class Worker:
         provider: str = "",
         segment: bool = True,
         copy_dscp: bool = False,
+        flow_secret: bytes = b"",
     ) -> None:
         """``provider``: "ipsec-mb", "openssl", or "" for the best there is for each cipher.
-        ``segment``: send trains of datagrams in one call. ``copy_dscp``: ``passtos``."""
+        ``segment``: send trains of datagrams in one call. ``copy_dscp``: ``passtos``.
+        ``flow_secret``: 16 bytes; outer flow labels by inner flow."""
 
     def close(self) -> None:
         """End the threads, forget keys; descriptors stay open. Nothing else works any more."""

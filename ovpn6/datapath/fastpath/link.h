@@ -27,6 +27,7 @@
  * @epoll: where it is watched for input
  * @family: AF_INET or AF_INET6
  * @segment: trains go out in one call; cleared when the kernel or the device cannot
+ * @label: outer packets may have flow labels of ours; cleared when the kernel takes none
  * @frame_most: longest frame of a stream that is taken
  * @gone: it was removed; under the lock of the peers
  * @lock: of what waits for a stream to be writable
@@ -42,6 +43,7 @@ struct fp_link {
 	bool stream;
 	bool multihome;
 	_Atomic bool segment;
+	_Atomic bool label;
 	uint32_t frame_most;
 	bool gone;
 	struct fp_queue *queue;
@@ -57,6 +59,7 @@ struct fp_link {
  * struct fp_train - sealed datagrams of one size, one behind the other
  * @size: octets of each but the last, which may have fewer
  * @traffic_class: of the outer packets
+ * @flow_label: of the outer packets over IPv6; 0 leaves it to the kernel
  */
 struct fp_train {
 	const uint8_t *octets;
@@ -64,6 +67,7 @@ struct fp_train {
 	size_t size;
 	unsigned int count;
 	uint8_t traffic_class;
+	uint32_t flow_label;
 };
 
 /**

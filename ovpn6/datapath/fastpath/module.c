@@ -50,23 +50,29 @@ struct fp_link *fp_link_of(struct fp_worker *worker, unsigned int id)
 
 static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
-	static char *names[] = { "window", "window_milliseconds", "provider", "segment", "copy_dscp", NULL };
+	static char *names[] = { "window",  "window_milliseconds", "provider",
+				 "segment", "copy_dscp",	   "flow_secret", NULL };
 	WorkerObject *object = (WorkerObject *)self;
-	const char *provider = "";
-	unsigned int window, milliseconds;
+	const char *provider = "", *secret = NULL;
 	int segment = 1, copy_dscp = 0, error;
+	struct fp_worker_settings settings;
+	Py_ssize_t secret_size = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|spp", names, &window, &milliseconds,
-					 &provider, &segment, &copy_dscp))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sppy#", names, &settings.window,
+					 &settings.window_milliseconds, &provider, &segment,
+					 &copy_dscp, &secret, &secret_size))
 		return -1;
-	if (object->worker != NULL || window > FP_REPLAY_MOST ||
-	    strlen(provider) >= sizeof(object->provider)) {
+	if (object->worker != NULL || settings.window > FP_REPLAY_MOST ||
+	    strlen(provider) >= sizeof(object->provider) ||
+	    (secret_size != 0 && secret_size != OVPN6_FLOW_SECRET)) {
 		fp_value_error("arguments of a worker");
 		return -1;
 	}
 	strcpy(object->provider, provider);
 	object->segment = segment != 0;
-	object->worker = fp_worker_new(window, milliseconds, copy_dscp != 0, &error);
+	settings.copy_dscp = copy_dscp != 0;
+	settings.flow_secret = secret_size == 0 ? NULL : (const uint8_t *)secret;
+	object->worker = fp_worker_new(&settings, &error);
 	if (object->worker != NULL)
 		return 0;
 	fp_os_error(error);
@@ -175,6 +181,7 @@ static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 	link->family = family;
 	link->multihome = multihome != 0;
 	atomic_store(&link->segment, ((WorkerObject *)self)->segment);
+	atomic_store(&link->label, true);
 	if (!fp_udp_has_trains(descriptor))
 		fp_udp_give_up_trains(link, ENOPROTOOPT);
 	return add_link(worker, link);

@@ -44,6 +44,7 @@ enum fp_ending {
 enum fp_notice {
 	FP_NOTICE_NO_SEGMENT = 1,
 	FP_NOTICE_NO_MERGE = 2,
+	FP_NOTICE_NO_LABEL = 3,
 };
 
 /**

@@ -35,7 +35,7 @@ static const uint8_t occ_exit[17] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 
  * struct fp_tx - the thread's own
  * @peer: whom the open train is for
  * @size: octets of its datagrams
- * @traffic_class: of its outer packets
+ * @traffic_class: of its outer packets, as @flow_label
  * @ended: its last datagram was shorter
  */
 struct fp_tx {
@@ -47,6 +47,7 @@ struct fp_tx {
 	unsigned int count;
 	bool ended;
 	uint8_t traffic_class;
+	uint32_t flow_label;
 	uint8_t *packet;
 	uint8_t *train;
 	struct ovpn6_cutter cutter;
@@ -85,7 +86,14 @@ struct fp_counts *fp_tx_counts(struct fp_tx *tx)
 
 static void flush(struct fp_tx *tx)
 {
-	struct fp_train train = { tx->train, tx->used, tx->size, tx->count, tx->traffic_class };
+	struct fp_train train = {
+		.octets = tx->train,
+		.length = tx->used,
+		.size = tx->size,
+		.count = tx->count,
+		.traffic_class = tx->traffic_class,
+		.flow_label = tx->flow_label,
+	};
 	struct fp_path *path;
 
 	if (tx->count == 0)
@@ -99,6 +107,7 @@ static void flush(struct fp_tx *tx)
 	tx->used = 0;
 	tx->ended = false;
 	tx->traffic_class = 0;
+	tx->flow_label = 0;
 	tx->peer = NULL;
 }
 
@@ -205,17 +214,22 @@ static struct fp_peer *find_peer(struct fp_tx *tx, const uint8_t *packet, size_t
 	return peer;
 }
 
-/* One super-packet is of one class, and one train too. */
-static void set_traffic_class(struct fp_tx *tx, struct fp_peer *peer, const uint8_t *packet)
+/* One super-packet is of one class and flow, and one train too. */
+static void set_outer_fields(struct fp_tx *tx, struct fp_peer *peer, const uint8_t *packet,
+			     size_t length)
 {
+	const struct fp_worker *worker = tx->worker;
 	bool copy_ecn = atomic_load_explicit(&peer->spec.copy_ecn, memory_order_relaxed);
-	uint8_t outer = ovpn6_outer_class(ovpn6_traffic_class(packet), copy_ecn,
-					  tx->worker->copy_dscp);
+	uint8_t outer = ovpn6_outer_class(ovpn6_traffic_class(packet), copy_ecn, worker->copy_dscp);
+	uint32_t label = 0;
 
-	if (outer == tx->traffic_class)
+	if (worker->label_flows)
+		label = ovpn6_flow_label(worker->flow_secret, packet, length);
+	if (outer == tx->traffic_class && label == tx->flow_label)
 		return;
 	flush(tx);
 	tx->traffic_class = outer;
+	tx->flow_label = label;
 }
 
 static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8_t *packet,
@@ -233,7 +247,7 @@ static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8
 		fp_drop(&tx->counts, FP_DROP_TUNNEL_NO_KEY);
 		return;
 	}
-	set_traffic_class(tx, peer, packet);
+	set_outer_fields(tx, peer, packet, length);
 	error = ovpn6_cut_begin(&tx->cutter, vnet, packet, length);
 	if (error != 0) {
 		fp_drop(&tx->counts, error == OVPN6_CUT_NOT_IP ? FP_DROP_TUNNEL_NOT_IP :

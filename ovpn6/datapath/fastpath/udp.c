@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* linux/in6.h, which does not go with netinet/in.h. */
+#ifndef IPV6_FLOWINFO
+#define IPV6_FLOWINFO 11
+#endif
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -24,7 +28,7 @@
 union ancillary {
 	struct cmsghdr align;
 	uint8_t octets[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)) +
-		       CMSG_SPACE(sizeof(int))];
+		       CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))];
 };
 
 static struct cmsghdr *add_ancillary(struct msghdr *message, int level, int type, size_t size)
@@ -83,6 +87,25 @@ static void add_traffic_class(struct msghdr *message, const struct fp_link *link
 	memcpy(CMSG_DATA(header), &value, sizeof(value));
 }
 
+/*
+ * Nobody has to own the label (flow label manager) but where somebody in the network namespace owns
+ * one for himself alone: then sendmsg() takes only owned ones, and says EINVAL.
+ */
+static void add_flow_label(struct msghdr *message, const struct fp_link *link,
+			   const struct fp_path *path, uint32_t flow_label)
+{
+	const uint32_t value = htonl(flow_label);
+	struct sockaddr_in6 remote;
+
+	if (flow_label == 0 || link->family == AF_INET ||
+	    !atomic_load_explicit(&link->label, memory_order_relaxed))
+		return;
+	memcpy(&remote, path->key.address, sizeof(remote));
+	if (!IN6_IS_ADDR_V4MAPPED(&remote.sin6_addr))
+		memcpy(CMSG_DATA(add_ancillary(message, IPPROTO_IPV6, IPV6_FLOWINFO, sizeof(value))),
+		       &value, sizeof(value));
+}
+
 static int send_waiting(const struct fp_link *link, const struct msghdr *message)
 {
 	for (int waited = 0;; waited++) {
@@ -106,29 +129,52 @@ bool fp_udp_has_trains(int descriptor)
 	return getsockopt(descriptor, SOL_UDP, UDP_SEGMENT, &value, &size) == 0;
 }
 
-void fp_udp_give_up_trains(struct fp_link *link, int error)
+/* Told once. */
+static void give_up(struct fp_link *link, _Atomic bool *ability, enum fp_notice notice, int error)
 {
 	struct fp_report report = {
 		.kind = FP_REPORT_NOTICE,
 		.link = link->id,
-		.other = FP_NOTICE_NO_SEGMENT,
+		.other = notice,
 		.value = error,
 	};
 
-	if (atomic_exchange_explicit(&link->segment, false, memory_order_relaxed))
+	if (atomic_exchange_explicit(ability, false, memory_order_relaxed))
 		fp_queue_push(link->queue, &report, NULL, 0);
 }
 
-static void send_singly(struct fp_link *link, struct msghdr *message, const struct fp_train *train,
-			struct fp_counts *counts)
+void fp_udp_give_up_trains(struct fp_link *link, int error)
 {
+	give_up(link, &link->segment, FP_NOTICE_NO_SEGMENT, error);
+}
+
+/* Without the label, which is the last of what the message says, where that is what is refused. */
+static int send_labelled(struct fp_link *link, struct msghdr *message, size_t unlabelled)
+{
+	int error = send_waiting(link, message);
+
+	if (error != EINVAL || message->msg_controllen == unlabelled)
+		return error;
+	message->msg_controllen = unlabelled;
+	error = send_waiting(link, message);
+	if (error == 0)
+		give_up(link, &link->label, FP_NOTICE_NO_LABEL, EINVAL);
+	return error;
+}
+
+static void send_singly(struct fp_link *link, const struct fp_path *path, struct msghdr *message,
+			const struct fp_train *train, struct fp_counts *counts)
+{
+	size_t unlabelled = message->msg_controllen;
+
+	add_flow_label(message, link, path, train->flow_label);
 	for (size_t at = 0; at < train->length; at += train->size) {
 		size_t left = train->length - at;
 		int error;
 
 		message->msg_iov->iov_base = (void *)(train->octets + at);
 		message->msg_iov->iov_len = left < train->size ? left : train->size;
-		error = send_waiting(link, message);
+		error = send_labelled(link, message, unlabelled);
 		if (error != 0)
 			fp_error(counts, FP_CALL_SEND, error, 1);
 	}
@@ -147,20 +193,22 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 		.msg_control = &ancillary,
 	};
 	uint16_t size = (uint16_t)train->size;
-	size_t before;
+	size_t single, unlabelled;
 	int error;
 
 	add_source(&message, link, path);
 	add_traffic_class(&message, link, path, train->traffic_class);
-	before = message.msg_controllen;
+	single = message.msg_controllen;
 	if (train->count > 1 && !atomic_load_explicit(&link->segment, memory_order_relaxed)) {
-		send_singly(link, &message, train, counts);
+		send_singly(link, path, &message, train, counts);
 		return;
 	}
 	if (train->count > 1)
 		memcpy(CMSG_DATA(add_ancillary(&message, SOL_UDP, UDP_SEGMENT, sizeof(size))),
 		       &size, sizeof(size));
-	error = send_waiting(link, &message);
+	unlabelled = message.msg_controllen;
+	add_flow_label(&message, link, path, train->flow_label);
+	error = send_labelled(link, &message, unlabelled);
 	if (error == 0)
 		return;
 	if (train->count == 1 || error == EAGAIN || error == ENOBUFS) {
@@ -174,8 +222,8 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 	 */
 	if (error == EIO)
 		fp_udp_give_up_trains(link, error);
-	message.msg_controllen = before;
-	send_singly(link, &message, train, counts);
+	message.msg_controllen = single;
+	send_singly(link, path, &message, train, counts);
 }
 
 static void read_ancillary(struct msghdr *message, struct fp_arrival *arrival)

@@ -77,8 +77,7 @@ static int set_up(struct fp_worker *worker)
 	return start_threads(worker);
 }
 
-struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, bool copy_dscp,
-				int *error)
+struct fp_worker *fp_worker_new(const struct fp_worker_settings *settings, int *error)
 {
 	struct fp_worker *worker = calloc(1, sizeof(*worker));
 
@@ -90,9 +89,12 @@ struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, b
 		free(worker);
 		return NULL;
 	}
-	worker->window = window;
-	worker->window_milliseconds = window_milliseconds;
-	worker->copy_dscp = copy_dscp;
+	worker->window = settings->window;
+	worker->window_milliseconds = settings->window_milliseconds;
+	worker->copy_dscp = settings->copy_dscp;
+	worker->label_flows = settings->flow_secret != NULL;
+	if (worker->label_flows)
+		memcpy(worker->flow_secret, settings->flow_secret, OVPN6_FLOW_SECRET);
 	worker->epoll = worker->wake_rx = worker->wake_tx = -1;
 	pthread_mutex_init(&worker->request_lock, NULL);
 	pthread_cond_init(&worker->request_done, NULL);

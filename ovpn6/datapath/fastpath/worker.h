@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "counts.h"
+#include "flow_label.h"
 #include "link.h"
 #include "map.h"
 #include "peers.h"
@@ -56,6 +57,7 @@ struct fp_tunnel {
  * @epoll: of the receiving thread, which @wake_rx wakes; likewise @wake_tx
  * @window: size of replay windows, and their time bound
  * @copy_dscp: outer packets get the DSCP of inner ones (passtos)
+ * @label_flows: outer packets get flow labels by inner flow, under @flow_secret
  * @request: what the sending thread is asked to do; under @request_lock
  * @control_counts: of the caller's own sends
  */
@@ -71,6 +73,8 @@ struct fp_worker {
 	uint32_t window;
 	uint32_t window_milliseconds;
 	bool copy_dscp;
+	bool label_flows;
+	uint8_t flow_secret[OVPN6_FLOW_SECRET];
 	_Atomic bool stop;
 	pthread_mutex_t request_lock;
 	pthread_cond_t request_done;
@@ -85,13 +89,23 @@ struct fp_worker {
 };
 
 /**
+ * struct fp_worker_settings - what is the same for all peers; see struct fp_worker
+ * @flow_secret: OVPN6_FLOW_SECRET octets, NULL for the kernel's own flow labels
+ */
+struct fp_worker_settings {
+	uint32_t window;
+	uint32_t window_milliseconds;
+	bool copy_dscp;
+	const uint8_t *flow_secret;
+};
+
+/**
  * fp_worker_new() - start the threads
  * @error: set to an errno
  *
  * Return: NULL when that failed.
  */
-struct fp_worker *fp_worker_new(uint32_t window, uint32_t window_milliseconds, bool copy_dscp,
-				int *error);
+struct fp_worker *fp_worker_new(const struct fp_worker_settings *settings, int *error);
 
 /**
  * fp_worker_free() - stop the threads, forget all peers and links; descriptors stay open
