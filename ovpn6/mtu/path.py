@@ -2,10 +2,11 @@
 
 Starts at a size that every path carries, rises only by an acknowledged probe, and falls when a size
 that was confirmed is no longer answered. A Packet Too Big that was validated is a hint: it lets the
-size fall and names the next one to probe. Sources: RFC 8899 sections 5.1 to 5.3 and 4.6; RFC 8201.
+size fall and names the next one to probe. One that was not lets the size in use be confirmed at
+once. Sources: RFC 8899 sections 5.1 to 5.3 and 4.6; RFC 8201.
 
-The timers are those of RFC 8899; probes of several sizes are sent at once, so that a search takes
-one round trip where packets are answered.
+The timers are those of RFC 8899; probes of several sizes are sent at once, and smaller ones as soon
+as one of them is answered, so that a search takes a few round trips whatever does not pass.
 """
 
 from __future__ import annotations
@@ -16,25 +17,14 @@ from enum import Enum
 from ovpn6.model.errors import UsageError
 from ovpn6.model.names import Instant
 from ovpn6.model.records import dataclass
-from ovpn6.mtu.candidates import next_sizes
+from ovpn6.mtu.candidates import next_sizes, sizes_between
 from ovpn6.mtu.overhead import IPV6_MINIMUM
+from ovpn6.mtu.timing import Timing
 
 _REMEMBERED = 64
 """Probes whose late answer still counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds, and a count; RFC 8899 sections 5.1.1 and 5.1.2."""
-
-    probe: float = 1.0
-    """``PROBE_TIMER``: until an unanswered probe is sent again."""
-    max_probes: int = 3
-    """``MAX_PROBES``: unanswered ones before a size counts as lost."""
-    confirmation: float = 10.0
-    """``CONFIRMATION_TIMER``: how often the size in use is confirmed."""
-    raise_: float = 600.0
-    """``PMTU_RAISE_TIMER``: when larger sizes are tried again."""
+_HINT_PAUSE = 1.0
+"""Seconds from a hint that anybody may have sent to the next that is looked at."""
 
 
 _USUAL = Timing()
@@ -47,6 +37,7 @@ class Why(Enum):
     PROBE = "probe"
     PACKET_TOO_BIG = "packet too big"
     BLACK_HOLE = "black hole"
+    INTERFACE = "the interface's own"
     SILENCE = "silence"
     """Neither the size in use nor the base size is answered any more."""
 
@@ -104,6 +95,8 @@ class _Trial:
 
     attempts: int
     due: Instant
+    unsent: bool = False
+    """The last attempt could not be made: that says nothing of the path."""
 
 
 @dataclass(slots=True)
@@ -117,6 +110,7 @@ class _Confirmation:
 @dataclass(slots=True)
 class _Counts:
     next_probe: int = 0
+    sent: int = 0
     lost: int = 0
     flying: dict[int, int] = field(default_factory=dict)
     """Size by probe, the newest :data:`_REMEMBERED`."""
@@ -144,6 +138,8 @@ class PathMtu:
         self._confirmation: _Confirmation | None = None
         self._confirm_at: Instant | None = None
         self._raise_at: Instant | None = None
+        self._hinted_at: Instant | None = None
+        self._hinted = 0
         self._told = False
         self._counts = _Counts()
 
@@ -164,9 +160,7 @@ class PathMtu:
     def report(self) -> Report:
         """For status."""
         counts = self._counts
-        return Report(
-            self._size, self._why, self._since, self._phase, counts.next_probe, counts.lost
-        )
+        return Report(self._size, self._why, self._since, self._phase, counts.sent, counts.lost)
 
     def begin(self, now: Instant) -> list[Action]:
         """The path is there: confirm the base size."""
@@ -190,7 +184,36 @@ class PathMtu:
             self._raise_at = None
             self._phase = Phase.SEARCHING
             self._confirmed(now)
-        return [*self._rise(size, now), *self._search_on(now)]
+        risen = self._rise(size, now)
+        return [*risen, *(self._close_in(now) if risen else []), *self._search_on(now)]
+
+    def unsent(self, probe: int, now: Instant) -> None:
+        """A probe could not be sent now: it is tried again soon."""
+        size = self._counts.flying.pop(probe, None)
+        if size is None:
+            return
+        self._counts.sent -= 1
+        trials = [self._search.get(size)]
+        if self._confirmation is not None and size == self._size:
+            trials.append(self._confirmation.trial)
+        for trial in trials:
+            if trial is not None and trial.attempts and not trial.unsent:
+                trial.attempts -= 1
+                trial.unsent = True
+                trial.due = _after(now, self._timing.probe / 4)
+
+    def too_long(self, probe: int, now: Instant) -> list[Action]:
+        """A probe is longer than the outgoing interface takes: its size is lost at once."""
+        size = self._counts.flying.pop(probe, None)
+        if size is None or size < self._size:
+            return []
+        self._counts.lost += 1
+        if size == self._base:
+            return self._give_up(now) if self._phase is Phase.BASE else []
+        actions: list[Action] = []
+        if size == self._size:
+            actions += self._fall(Why.INTERFACE, now)
+        return [*actions, *self._failed(size, now)]
 
     def too_big(self, size: int, now: Instant) -> list[Action]:
         """A validated Packet Too Big: ``size`` octets would have passed.
@@ -213,6 +236,17 @@ class PathMtu:
         else:
             actions += self._search_on(now)
         return actions
+
+    def hint(self, size: int, now: Instant) -> list[Action]:
+        """A Packet Too Big that anybody may have sent: the size in use is confirmed at once, and
+        ``size`` is probed beside it. One in :data:`_HINT_PAUSE` is looked at."""
+        if not self._base <= size < self._size:
+            return []
+        if self._hinted_at is not None and now < self._hinted_at + _HINT_PAUSE:
+            return []
+        self._hinted_at, self._hinted = now, size
+        actions = self._begin_confirmation(now) if self._confirmation is None else []
+        return [*actions, self._probe(size)]
 
     def due(self, now: Instant) -> list[Action]:
         """Whatever time has brought."""
@@ -248,10 +282,18 @@ class PathMtu:
             return []
         self._size, self._why, self._since = size, Why.PROBE, now
         self._search = {s: t for s, t in self._search.items() if s > size}
+        self._hinted = 0
         if self._fails is not None and self._fails <= size:
             self._fails = None
         self._confirmed(now)
         return [SizeChanged(size, Why.PROBE)]
+
+    def _close_in(self, now: Instant) -> list[Action]:
+        """What is still under test is perhaps too large: try what lies below it."""
+        if not self._search:
+            return []
+        sizes = sizes_between(self._size, min(self._search), self._ceiling)
+        return [action for size in sizes for action in self._try(size, now)]
 
     def _search_on(self, now: Instant) -> list[Action]:
         """When no size is under test: the next ones, or the end of the search."""
@@ -267,11 +309,14 @@ class PathMtu:
         return []
 
     def _retry(self, size: int, trial: _Trial, now: Instant) -> list[Action]:
-        self._counts.lost += 1
+        self._counts.lost += not trial.unsent
         if trial.attempts < self._timing.max_probes:
             return self._try(size, now)
         if self._phase in (Phase.BASE, Phase.ERROR):
             return self._give_up(now)
+        return self._failed(size, now)
+
+    def _failed(self, size: int, now: Instant) -> list[Action]:
         self._fails = min(size, self._fails or size)
         self._search = {s: t for s, t in self._search.items() if s < size}
         return self._search_on(now)
@@ -292,15 +337,14 @@ class PathMtu:
 
     def _confirm_due(self, now: Instant) -> list[Action]:
         if self._confirm_at is not None and self._confirm_at <= now:
-            self._confirm_at = None
-            self._confirmation = _Confirmation(_Trial(1, _after(now, self._timing.probe)))
-            return [self._probe(self._size)]
+            return self._begin_confirmation(now)
         confirmation = self._confirmation
         if confirmation is None or confirmation.trial.due > now:
             return []
-        self._counts.lost += 1
+        self._counts.lost += not confirmation.trial.unsent
         if confirmation.trial.attempts < self._timing.max_probes:
             confirmation.trial.attempts += 1
+            confirmation.trial.unsent = False
             confirmation.trial.due = _after(now, self._timing.probe)
             return [self._probe(self._size), *self._small_probe()]
         failed, base_answered = self._size, confirmation.base_answered
@@ -310,7 +354,15 @@ class PathMtu:
         if not base_answered:
             return [*actions, *self._confirm_base(now)]
         self._fails = failed
+        hinted, self._hinted = self._hinted, 0
+        if self._base < hinted < failed:
+            actions += self._try(hinted, now)
         return [*actions, *self._search_on(now)]
+
+    def _begin_confirmation(self, now: Instant) -> list[Action]:
+        self._confirm_at = None
+        self._confirmation = _Confirmation(_Trial(1, _after(now, self._timing.probe)))
+        return [self._probe(self._size)]
 
     def _small_probe(self) -> list[Action]:
         return [self._probe(self._base)] if self._size > self._base else []
@@ -330,12 +382,14 @@ class PathMtu:
     def _try(self, size: int, now: Instant) -> list[Action]:
         trial = self._search.setdefault(size, _Trial(0, now))
         trial.attempts += 1
+        trial.unsent = False
         trial.due = _after(now, self._timing.probe)
         return [self._probe(size)]
 
     def _probe(self, size: int) -> SendProbe:
         counts = self._counts
         counts.next_probe += 1
+        counts.sent += 1
         counts.flying[counts.next_probe] = size
         if len(counts.flying) > _REMEMBERED:
             del counts.flying[next(iter(counts.flying))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -18,10 +19,10 @@ from ovpn6.mtu.path import (
     Phase,
     SendProbe,
     SizeChanged,
-    Timing,
     Unanswered,
     Why,
 )
+from ovpn6.mtu.timing import Timing
 
 TIMING = Timing(probe=1.0, max_probes=3, confirmation=10.0, raise_=600.0)
 
@@ -38,6 +39,10 @@ class Network:
     """Whether a Packet Too Big comes back."""
     lose: int = 0
     """So many of the next probes are lost."""
+    interface: int = 65_535
+    """Longer probes are refused by the host."""
+    busy_until: float = 0.0
+    """Until then no probe can be made."""
     now: float = 0.0
     sent: list[tuple[float, int]] = field(default_factory=list)
     changes: list[tuple[float, int, Why]] = field(default_factory=list)
@@ -59,7 +64,12 @@ class Network:
                     self.unanswered += 1
 
     def _send(self, probe: int, size: int) -> None:
-        if self.lose:
+        now = Instant(self.now)
+        if self.now < self.busy_until:
+            self.machine.unsent(probe, now)
+        elif size > self.interface:
+            self.carry_out(self.machine.too_long(probe, now))
+        elif self.lose:
             self.lose -= 1
         elif size > self.mtu and self.tells:
             heapq.heappush(self._arriving, (self.now + self.rtt, -1, self.mtu))
@@ -248,6 +258,185 @@ def test_an_idle_path_costs_less_than_a_thousandth_of_ten_megabits() -> None:
 def test_a_ceiling_below_the_base_is_our_mistake() -> None:
     with pytest.raises(UsageError):
         PathMtu(1279, TIMING)
+
+
+def test_what_lies_below_an_unanswered_size_is_tried_without_waiting_for_its_loss() -> None:
+    network = started(1400)
+    network.run(4 * network.rtt + 0.01)
+    assert network.machine.size == 1400
+    assert network.machine.report().lost == 0
+
+
+# --- what the host says ---------------------------------------------------------------------------
+
+
+def test_a_size_that_the_interface_does_not_take_is_lost_at_once() -> None:
+    network = started(9000, ceiling=9000, interface=1500)
+    network.run(1)
+    assert network.machine.size == 1500
+    network.run(60)
+    assert network.machine.size == 1500
+    assert network.machine.report().phase is Phase.COMPLETE
+
+
+def test_an_interface_that_shrinks_lets_the_size_fall_at_the_next_confirmation() -> None:
+    network = started()
+    network.run(5)
+    network.interface = network.mtu = 1400
+    network.run(TIMING.confirmation)
+    assert [why for _, _, why in network.changes][:2] == [Why.PROBE, Why.INTERFACE]
+    assert network.machine.size == 1400
+
+
+def test_an_interface_below_the_base_size_leaves_the_base_unconfirmed() -> None:
+    network = started(interface=1279)
+    assert network.machine.report().phase is Phase.ERROR
+    assert network.unanswered == 1
+    network.interface = 1500
+    network.run(TIMING.confirmation + 1)
+    assert network.machine.size == 1500
+
+
+def test_an_interfaces_word_about_a_probe_that_is_not_known_changes_nothing() -> None:
+    network = started()
+    network.run(5)
+    before = network.machine.report()
+    assert network.machine.too_long(9_999, Instant(network.now)) == []
+    assert network.machine.report() == before
+
+
+def test_probes_that_cannot_be_made_are_neither_sent_nor_lost() -> None:
+    network = started(busy_until=30.0)
+    network.run(29)
+    report = network.machine.report()
+    assert (report.sent, report.lost, report.phase) == (0, 0, Phase.BASE)
+    assert network.unanswered == 0
+    network.run(3)
+    assert network.machine.size == 1500
+
+
+def test_a_confirmation_that_cannot_be_made_now_says_nothing_of_the_path() -> None:
+    network = started()
+    network.run(5)
+    network.busy_until = 100.0
+    network.run(120)
+    assert network.changes == [(pytest.approx(0.2), 1500, Why.PROBE)]
+    assert network.machine.report().lost == 0
+
+
+# --- hints that anybody may have sent -------------------------------------------------------------
+
+
+def test_a_hint_that_is_not_true_costs_two_probes_and_changes_nothing() -> None:
+    network = started()
+    network.run(5)
+    network.sent.clear()
+    network.carry_out(network.machine.hint(1400, Instant(network.now)))
+    assert [size for _, size in network.sent] == [1500, 1400]
+    network.run(5)
+    assert len(network.sent) == 2
+    assert len(network.changes) == 1
+
+
+def test_hints_are_looked_at_once_a_second() -> None:
+    network = started()
+    network.run(5)
+    network.sent.clear()
+    for _ in range(1000):
+        network.carry_out(network.machine.hint(1400, Instant(network.now)))
+        network.run(0.01)
+    assert len(network.sent) <= 2 * 11
+    assert len(network.changes) == 1
+
+
+def test_a_true_hint_is_found_out_without_the_confirmation_timer() -> None:
+    network = started()
+    network.run(5)
+    network.mtu = 1391
+    network.carry_out(network.machine.hint(1391, Instant(network.now)))
+    network.run(3 * TIMING.probe + 2 * network.rtt)
+    assert network.machine.size == 1391
+
+
+def test_a_true_hint_that_is_proved_by_our_own_probe_costs_three_round_trips() -> None:
+    network = started(tells=True)
+    network.run(5)
+    network.mtu = 1391
+    network.carry_out(network.machine.hint(1391, Instant(network.now)))
+    network.run(3 * network.rtt + 0.01)
+    assert network.machine.size == 1391
+
+
+@pytest.mark.parametrize("size", [0, 1000, 1279, 1500, 9000])
+def test_a_hint_that_cannot_be_true_is_not_looked_at(size: int) -> None:
+    network = started()
+    network.run(5)
+    assert network.machine.hint(size, Instant(network.now)) == []
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to a path after ``after`` seconds: a new MTU, answers told or not, hints."""
+
+    after: float
+    mtu: int
+    tells: bool
+    forged: int | None
+    forged_ours: bool
+    lose: int
+
+
+CHANGES = st.builds(
+    Change,
+    after=st.floats(0, 100),
+    mtu=st.integers(1280, 9000),
+    tells=st.booleans(),
+    forged=st.none() | st.integers(0, 10_000),
+    forged_ours=st.booleans(),
+    lose=st.integers(0, 2),
+)
+
+
+@given(
+    first=st.integers(1280, 9000),
+    ceiling=st.integers(1280, 9000),
+    rtt=st.floats(0.001, 0.9),
+    changes=st.lists(CHANGES, max_size=6),
+)
+def test_whatever_a_path_does_the_size_is_proved_and_black_holes_end_in_time(
+    first: int, ceiling: int, rtt: float, changes: list[Change]
+) -> None:
+    network = started(first, ceiling, rtt=rtt)
+    mtus = [(0.0, first)]
+    for change in changes:
+        network.run(change.after)
+        network.mtu, network.tells, network.lose = change.mtu, change.tells, change.lose
+        mtus.append((network.now, change.mtu))
+        if change.forged is not None:
+            told = network.machine.too_big if change.forged_ours else network.machine.hint
+            before = network.machine.size
+            network.carry_out(told(change.forged, Instant(network.now)))
+            assert network.machine.size <= before
+    network.lose = 0
+    network.run(TIMING.raise_ + 200)
+    limit = min(network.mtu, ceiling)
+    assert limit - 16 < network.machine.size <= limit
+    bound = TIMING.confirmation + 3 * TIMING.probe + 2 * rtt
+    for when, size, why in network.changes:
+        passed = [mtu for since, mtu in mtus if since <= when]
+        recent = [m for (_, m), (until, _) in pairwise(mtus) if until >= when - bound]
+        if why is Why.PROBE:
+            # Proved by a probe that was answered when the path was so wide.
+            assert size <= max([passed[-1], *recent])
+        else:
+            assert size == 1280
+    # Nothing longer than the path stays in use.
+    in_use = 1280
+    for when, size, _ in [*network.changes, (network.now, 0, Why.BASE)]:
+        since, mtu = max(entry for entry in mtus if entry[0] <= when)
+        if in_use > mtu:
+            assert when <= since + bound + TIMING.probe
+        in_use = size
 
 
 @given(
