@@ -15,6 +15,7 @@ Needs root; leaves nothing behind, also after a crash (the next lab tidies up).
 from ovpn6.lab.capture import Capture
 from ovpn6.lab.errors import LabError, LabTimeout
 from ovpn6.lab.namespace import Device, Namespace
+from ovpn6.lab.narrow import Narrow, narrow
 from ovpn6.lab.network import Interface, Lab
 from ovpn6.lab.process import Process
 from ovpn6.lab.runners import Ovpn6, StockOpenVPN, Tunnel
@@ -42,6 +43,7 @@ __all__ = [
     "LabTimeout",
     "Line",
     "Namespace",
+    "Narrow",
     "Ovpn6",
     "PingResult",
     "Process",
@@ -54,6 +56,7 @@ __all__ = [
     "iperf3",
     "lan",
     "line",
+    "narrow",
     "parse_status",
     "ping",
     "star",

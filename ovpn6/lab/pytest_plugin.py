@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from ovpn6.lab.narrow import Narrow, narrow
 from ovpn6.lab.network import Lab
 from ovpn6.lab.topologies import Line, Underlay, line
 
@@ -43,6 +44,12 @@ def ipv4_line(lab: Lab) -> Line:
 def dual_line(lab: Lab) -> Line:
     """Client, router and server over an underlay with both families."""
     return line(lab, Underlay.DUAL)
+
+
+@pytest.fixture
+def ipv6_narrow(lab: Lab) -> Narrow:
+    """Two routers around a link that can be made narrow; the outer network has only IPv6."""
+    return narrow(lab, Underlay.IPV6)
 
 
 @pytest.hookimpl(wrapper=True)

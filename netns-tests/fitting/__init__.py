@@ -1,0 +1,1 @@
+"""What tests of packet sizes share: the rules as an oracle, packets sent and watched, tunnels."""
