@@ -46,6 +46,7 @@ from tests.netconf.contract import (
     plan,
     route,
 )
+from tests.netconf.fit_contract import FitContract
 
 pytestmark = [
     pytest.mark.root,
@@ -207,7 +208,7 @@ def bench(tmp_path: Path) -> Iterator[NetlinkBench]:
     bench.close()
 
 
-class TestNetlinkHost(HostStateContract):
+class TestNetlinkHost(HostStateContract, FitContract):
     """The contract."""
 
 

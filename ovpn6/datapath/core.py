@@ -60,6 +60,13 @@ class DatapathCore:
         else:
             link.send((datagram,), link.source(path))
 
+    def send_probe(self, path: Path, datagram: bytes) -> None:
+        link = self._find_link(path.link)
+        if link is None:
+            count(self._counts, "send closed link")
+        else:
+            link.send_probe(datagram, link.source(path))
+
     def add_peer(self, spec: PeerSpec) -> None:
         self._peers.add(spec, self._find_link(spec.path.link))
 

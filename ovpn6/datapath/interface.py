@@ -92,6 +92,13 @@ class Datapath(Protocol):
     def send_control(self, path: Path, datagram: bytes) -> None:
         """Send one datagram (UDP) or one framed packet (TCP). A full socket drops and counts."""
 
+    def send_probe(self, path: Path, datagram: bytes) -> None:
+        """Send one datagram in one piece or not at all, whatever the route's MTU (UDP only).
+
+        ``HostError`` EMSGSIZE when it is longer than the outgoing interface takes, EOPNOTSUPP over
+        TCP. Everything else drops and counts.
+        """
+
     def add_peer(self, spec: PeerSpec) -> None:
         """Make a peer known; it sends and opens nothing before a key is installed."""
 

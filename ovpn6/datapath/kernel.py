@@ -141,6 +141,13 @@ class KernelDatapath:
         else:
             link.send((datagram,), link.source(path))
 
+    def send_probe(self, path: Path, datagram: bytes) -> None:
+        link = self._links.find(path.link)
+        if link is None:
+            count(self._counts, "send closed link")
+        else:
+            link.send_probe(datagram, link.source(path))
+
     # --- peers ----------------------------------------------------------------------------------
 
     def add_peer(self, spec: PeerSpec) -> None:

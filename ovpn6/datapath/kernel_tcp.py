@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
 from ovpn6.datapath.errors import Counts, count, count_error, error_name
-from ovpn6.datapath.links import Deliver, Source
+from ovpn6.datapath.links import Deliver, Source, no_probes
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import LinkId
@@ -103,6 +103,10 @@ class KernelTcpLink:
             self._queue.append(len(datagram).to_bytes(LENGTH_SIZE, "big") + datagram)
         if self._retry is None:
             self._flush()
+
+    def send_probe(self, datagram: bytes, source: Source) -> None:
+        """Always ``HostError``."""
+        raise no_probes()
 
     def source(self, path: Path) -> Source:
         """None: a connection has one remote end."""

@@ -46,6 +46,9 @@ class Link(Protocol):
         Over TCP the traffic class is the connection's own.
         """
 
+    def send_probe(self, datagram: bytes, source: Source) -> None:
+        """As :meth:`~ovpn6.datapath.interface.Datapath.send_probe`."""
+
     def source(self, path: Path) -> Source:
         """The source that stands for a path on this link. Raises ``UsageError``."""
 
@@ -116,6 +119,11 @@ def listen(sock: socket.socket) -> None:
     except OSError as error:
         sock.close()
         raise host_error("listen", error) from None
+
+
+def no_probes() -> HostError:
+    """What a stream says to a probe: its segments are the kernel's own affair."""
+    return HostError("send a probe", "not over TCP", errno.EOPNOTSUPP)
 
 
 def local_endpoint(sock: socket.socket) -> Endpoint:

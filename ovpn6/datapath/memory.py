@@ -6,13 +6,14 @@ contract tests. For tests of roles and of the daemon, and for simulations in vir
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
 from ovpn6.datapath.core import DatapathCore
 from ovpn6.datapath.errors import count
 from ovpn6.datapath.interface import Capabilities, ReportSink
-from ovpn6.datapath.links import Link, Source
+from ovpn6.datapath.links import Link, Source, no_probes
 from ovpn6.model.addresses import Endpoint, IPAddress, Path
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import HostError, UsageError
@@ -26,9 +27,11 @@ FIRST_EPHEMERAL_PORT = 49_152
 
 
 class MemoryNetwork:
-    """Hosts by address, datagrams in flight in order. ``lose`` decides which ones vanish."""
+    """Hosts by address, datagrams in flight in order. ``lose`` decides which ones vanish;
+    ``interface_mtu`` is that of every host's outer interface, octets."""
 
     def __init__(self) -> None:
+        self.interface_mtu = 1500
         self.lose: Callable[[Endpoint, Endpoint, bytes], bool] = lambda source, target, data: False
         self.bound: dict[tuple[Transport, Endpoint], MemoryLink | MemoryListener] = {}
         self._flying: deque[tuple[Endpoint, Endpoint, Transport, bytes]] = deque()
@@ -86,6 +89,14 @@ class MemoryLink:
         assert isinstance(target, Endpoint)
         for datagram in datagrams:
             self._owner.network.send(self.local, target, self.transport, datagram)
+
+    def send_probe(self, datagram: bytes, source: Source) -> None:
+        if self.transport is not Transport.UDP:
+            raise no_probes()
+        header = 48 if self.local.address.version == 6 else 28
+        if len(datagram) + header > self._owner.network.interface_mtu:
+            raise HostError("send a probe", "Message too long", errno.EMSGSIZE)
+        self.send((datagram,), source)
 
     def source(self, path: Path) -> Source:
         return None if self.remote else path.remote

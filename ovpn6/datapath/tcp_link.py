@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Hashable, Sequence
 
 from ovpn6.datapath.errors import Counts, count, count_error, error_name
-from ovpn6.datapath.links import Deliver, Source
+from ovpn6.datapath.links import Deliver, Source, no_probes
 from ovpn6.datapath.sockaddr import to_endpoint
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.names import LinkId
@@ -96,6 +96,10 @@ class TcpLink:
         if sent < len(data) and not self._closed:
             self._queue += data[sent:]
             self._loop.add_writer(self.sock, self._drain)
+
+    def send_probe(self, datagram: bytes, source: Source) -> None:
+        """Always ``HostError``."""
+        raise no_probes()
 
     def source(self, path: Path) -> Source:
         """None: a connection has one remote end."""

@@ -13,10 +13,11 @@ import struct
 from collections.abc import Collection, Hashable, Sequence
 from typing import cast
 
-from ovpn6.datapath.errors import Counts, count_error
+from ovpn6.datapath.errors import Counts, count_error, host_error
 from ovpn6.datapath.links import Deliver, Source
 from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.sockaddr import (
+    FLOW_LABEL,
     Ancillary,
     SockAddr,
     local_address,
@@ -32,6 +33,13 @@ from ovpn6.model.names import LinkId
 UDP_SEGMENT = 103
 UDP_GRO = 104
 IP_RECVTOS = 13
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+HEED_ROUTE = 1
+"""``IP_PMTUDISC_WANT``: the host fragments what is longer than the route's MTU, and IPv4 carries DF
+otherwise. Said to the socket because ``net.ipv4.ip_no_pmtu_disc`` may have another default."""
+HEED_INTERFACE = 3
+"""``IP_PMTUDISC_PROBE``: whole and with DF up to the interface's MTU, EMSGSIZE above it."""
 MAX_TRAIN = 64
 """Segments in one send; kernels before 6.9 refuse more."""
 MAX_TRAIN_OCTETS = 65_507
@@ -67,9 +75,12 @@ class UdpLink:
         self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
+        for level, option in _discovery_options(self._family):
+            sock.setsockopt(level, option, HEED_ROUTE)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        self._label = True
         self._longest = 1 if Offload.SEGMENT in without or not self._has_trains() else MAX_TRAIN
         if Offload.GRO not in without:
             try:
@@ -113,10 +124,9 @@ class UdpLink:
             try:
                 if end - start > 1:
                     segment = (socket.SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))
-                    train = datagrams[start:end]
-                    self.sock.sendmsg(train, (*ancillary, segment), 0, address)
+                    self._sendmsg(datagrams[start:end], (*ancillary, segment), address)
                 elif ancillary:
-                    self.sock.sendmsg((datagrams[start],), ancillary, 0, address)
+                    self._sendmsg((datagrams[start],), ancillary, address)
                 else:
                     self.sock.sendto(datagrams[start], address)
             except OSError as error:
@@ -126,6 +136,23 @@ class UdpLink:
                 else:
                     count_error(self._counts, "send", error, end - start)
             start = end
+
+    def send_probe(self, datagram: bytes, source: Source) -> None:
+        """See :class:`~ovpn6.datapath.interface.Datapath`. For these microseconds another thread's
+        datagrams do not heed the route's MTU either, which may cost it one that needs fragments."""
+        address, ancillary = self._destination(source)
+        options = _discovery_options(self._family)
+        for level, option in options:
+            self.sock.setsockopt(level, option, HEED_INTERFACE)
+        try:
+            self.sock.sendmsg((datagram,), ancillary, 0, address)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise host_error("send a probe", error) from None
+            count_error(self._counts, "send", error)
+        finally:
+            for level, option in options:
+                self.sock.setsockopt(level, option, HEED_ROUTE)
 
     def source(self, path: Path) -> Source:
         """The address tuple of the path's remote end."""
@@ -176,9 +203,25 @@ class UdpLink:
         # kernel may fragment it), or out of a device that cannot finish checksums.
         for datagram in datagrams:
             try:
-                self.sock.sendmsg((datagram,), ancillary, 0, address)
+                self._sendmsg((datagram,), ancillary, address)
             except OSError as error:
                 count_error(self._counts, "send", error)
+
+    def _sendmsg(
+        self, datagrams: Sequence[bytes], ancillary: tuple[Ancillary, ...], address: SockAddr
+    ) -> None:
+        """One send, with the kernel's own flow label where it takes none of ours: somebody in the
+        network namespace owns a label for himself alone then, and only owned ones may be sent."""
+        try:
+            self.sock.sendmsg(datagrams, ancillary, 0, address)
+        except OSError as error:
+            unlabelled = [one for one in ancillary if one[:2] != FLOW_LABEL]
+            if error.errno != errno.EINVAL or len(unlabelled) == len(ancillary):
+                raise
+            self.sock.sendmsg(datagrams, unlabelled, 0, address)
+            if self._label:
+                log.info("link %d: no flow labels of ours (%s)", self.link, error.strerror)
+            self._label = False
 
 
 class MultihomeUdpLink(UdpLink):
@@ -209,6 +252,13 @@ class MultihomeUdpLink(UdpLink):
             return address, ()
         scope = address[3] if len(address) == 4 else 0
         return address, (source_ancillary(local, self._family, scope),)
+
+
+def _discovery_options(family: int) -> tuple[tuple[int, int], ...]:
+    """Level and name; IPv4's governs an IPv6 socket's datagrams to v4-mapped addresses."""
+    if family == socket.AF_INET6:
+        return (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER), (socket.IPPROTO_IP, IP_MTU_DISCOVER)
+    return ((socket.IPPROTO_IP, IP_MTU_DISCOVER),)
 
 
 def train_end(datagrams: Sequence[bytes], start: int, size: int, longest: int = MAX_TRAIN) -> int:

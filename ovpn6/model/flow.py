@@ -216,6 +216,7 @@ Input = (
     | PeerExited
     | KeyWornOut
     | KeyConfirmed
+    | PacketTooBig
     | DeviceLost
     | SignalReceived
     | ActionFailed
@@ -413,6 +414,9 @@ Action = (
     OpenLink
     | CloseLink
     | SendControl
+    | SendProbe
+    | FitPeer
+    | ReleaseFit
     | AddPeer
     | UpdatePeer
     | RemovePeer

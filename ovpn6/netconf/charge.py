@@ -15,7 +15,10 @@ from dataclasses import replace
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
-from ovpn6.model.specs import HostPlan, RouteVia
+from ovpn6.model.names import PeerId
+from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
+from ovpn6.netconf.fits import Fits
+from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     needed_settings,
     of_version,
@@ -38,10 +41,12 @@ from ovpn6.netconf.plan import (
     RemoveRoute,
     ReplaceRoute,
     RestoreForwarding,
+    RouteKey,
     SetMtu,
     SetUp,
     changes,
     inverse,
+    wanted_routes,
 )
 from ovpn6.netconf.underlay import find_hop
 from ovpn6.netconf.undo import Undoing, claimed_routes, claimed_settings
@@ -69,6 +74,10 @@ class Charge:
         self._notice = notice
         self._namespaces = {space.identity: space for space in (underlay, tunnel)}
         self._plan: HostPlan | None = None
+        self._applied: HostPlan | None = None
+        self._known_hops: dict[IPNetwork, Hop | None] = {}
+        self._whole: dict[PeerId, PeerFit] = {}
+        self._fits = Fits(tunnel, self._ground({}), notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
 
@@ -78,6 +87,7 @@ class Charge:
         if link.index != self.ledger.index:
             now = link_state(link)
             kept = without_device(self.ledger)
+            self._fits.device_gone()
             self.ledger = replace(kept, index=link.index, link_before=now, link_ours=now)
         return link
 
@@ -103,15 +113,32 @@ class Charge:
         """Make the plan true; what was done of it is undone when it cannot be."""
         link = self.follow_device()
         with self._journal.exclusive():
-            self._converge(plan, link, keep_unreachable=False)
+            self._converge(self._fitted(plan), link, keep_unreachable=False)
         self._plan = plan
+        self._fits.move(self._ground(self._wanted_routes()))
 
     def refresh(self) -> None:
         """Look the underlay up again; a destination without a way keeps what it has."""
         link = self.follow_device()
         if self._plan is not None:
             with self._journal.exclusive():
-                self._converge(self._plan, link, keep_unreachable=True)
+                self._converge(self._fitted(self._plan), link, keep_unreachable=True)
+
+    def fit(self, fit: PeerFit) -> None:
+        """Give a peer its sizes; before the first plan, together with that."""
+        if has_whole_device(fit):
+            self._whole.pop(fit.peer, None)
+            self._whole[fit.peer] = fit
+            self._resize()
+        else:
+            self._fits.fit(fit)
+
+    def release(self, peer: PeerId) -> None:
+        """Take them back."""
+        if self._whole.pop(peer, None) is not None:
+            self._resize()
+        else:
+            self._fits.release(peer)
 
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
@@ -124,18 +151,60 @@ class Charge:
         if undoing.errors:
             raise undoing.errors[0]
 
+    # --- the device's only peer ------------------------------------------------------------------
+
+    def _fitted(self, plan: HostPlan) -> HostPlan:
+        newest = next(reversed(self._whole.values()), None)
+        return plan if newest is None else fitted_plan(plan, newest)
+
+    def _resize(self) -> None:
+        """A few changes that follow from what we made: nobody is asked what is there."""
+        if self._plan is None or self._fitted(self._plan) == self._applied:
+            return
+        plan = self._fitted(self._plan)
+        with self._journal.exclusive():
+            self._converge(plan, None, keep_unreachable=True, believed=self._believed(plan))
+
+    def _believed(self, plan: HostPlan) -> ObservedState:
+        ledger = self.ledger
+        return ObservedState(
+            tunnel_namespace=ledger.tunnel_namespace,
+            underlay_namespace=ledger.underlay_namespace,
+            device=ledger.index,
+            mtu=ledger.link_ours.mtu,
+            up=True,
+            addresses=frozenset(plan.addresses),
+            own_addresses=ledger.addresses,
+            routes=ledger.routes,
+            forwarding=ledger.forwarding,
+        )
+
+    def _wanted_routes(self) -> dict[RouteKey, KernelRoute]:
+        assert self._applied is not None
+        return wanted_routes(self._believed(self._applied), self._applied, self._known_hops)
+
+    def _ground(self, routes: dict[RouteKey, KernelRoute]) -> Ground:
+        return Ground(self.ledger.tunnel_namespace, self.ledger.index, routes.values())
+
     # --- one convergence -------------------------------------------------------------------------
 
-    def _converge(self, plan: HostPlan, link: Link | None, keep_unreachable: bool) -> None:
-        """``link`` is what was seen of the device just now."""
+    def _converge(
+        self,
+        plan: HostPlan,
+        link: Link | None,
+        keep_unreachable: bool,
+        believed: ObservedState | None = None,
+    ) -> None:
+        """``link`` is what was seen of the device just now, ``believed`` stands for a look."""
         others = self._journal.others()
         done: list[Change] = []
         occupied: set[KernelRoute] = set()
         try:
-            hops = self._hops(plan, keep_unreachable)
+            hops = self._known_hops if believed else self._hops(plan, keep_unreachable)
             for _ in range(_ROUNDS):
-                observed, link = self._observe(link), None
-                wanted = changes(observed, plan, hops)
+                observed, link = believed or self._observe(link), None
+                believed = None
+                wanted = changes(observed, plan, hops, self._fits.held)
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
                     self._settle(observed)
@@ -159,6 +228,7 @@ class Charge:
                 self._settle(self._observe())
             raise
         self._told &= occupied
+        self._applied, self._known_hops = plan, hops
 
     def _observe(self, link: Link | None = None) -> ObservedState:
         ledger = self.ledger
@@ -172,7 +242,7 @@ class Charge:
             up=link.up,
             addresses=present,
             own_addresses=present & ledger.addresses,
-            routes=ledger.routes & self._routes_present(),
+            routes=self._standing(self._routes_present()),
             forwarding=ledger.forwarding,
         )
 
@@ -311,6 +381,11 @@ class Charge:
         self._write_down(self.ledger)
 
     # --- routes ----------------------------------------------------------------------------------
+
+    def _standing(self, present: frozenset[KernelRoute]) -> frozenset[KernelRoute]:
+        """Ours that are there, or would be if a peer's did not stand in their place."""
+        held = self._fits.held
+        return frozenset(r for r in self.ledger.routes if r in present or r.key in held)
 
     def _routes_present(self) -> frozenset[KernelRoute]:
         present: frozenset[KernelRoute] = frozenset()

@@ -13,8 +13,9 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ovpn6.model.names import PeerId
 from ovpn6.model.records import dataclass
-from ovpn6.model.specs import HostPlan
+from ovpn6.model.specs import HostPlan, PeerFit
 
 ROUTE_PROTOCOL = 54
 """``rtm_protocol`` of every route we make: unassigned in ``rt_protos`` (iproute2) and in
@@ -70,6 +71,16 @@ class HostState(Protocol):
         To be called when the outer network may have changed, before a reconnect. A destination
         that cannot be reached at all keeps its route.
         """
+
+    def fit(self, fit: PeerFit) -> None:
+        """Make the host's sizes for packets to and from a peer these, whatever they were.
+
+        Costs the same however many peers there are. A network that the plan does not lead into the
+        tunnel gets no route. ``HostError`` when the host refuses.
+        """
+
+    def release(self, peer: PeerId) -> None:
+        """Take back what :meth:`fit` did for a peer; nothing happens for one without."""
 
     def default_gateways(self) -> Gateways:
         """In the daemon's own namespace, main table, without our routes (``route_net_gateway``)."""

@@ -6,7 +6,8 @@ import errno
 from ipaddress import IPv6Address
 
 from ovpn6.model.errors import HostError, UsageError
-from ovpn6.model.specs import HostPlan
+from ovpn6.model.names import PeerId
+from ovpn6.model.specs import HostPlan, PeerFit
 from ovpn6.netconf.charge import Charge, existing_link, link_state
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, Gateway, Gateways, Notice
 from ovpn6.netconf.journal import OpenJournal
@@ -48,6 +49,15 @@ class HostKeeper:
     def refresh_underlay(self) -> None:
         """Move the UNDERLAY routes."""
         self._opened().refresh()
+
+    def fit(self, fit: PeerFit) -> None:
+        """Give a peer its sizes."""
+        self._opened().fit(fit)
+
+    def release(self, peer: PeerId) -> None:
+        """Take them back."""
+        if self._charge is not None:
+            self._charge.release(peer)
 
     def default_gateways(self) -> Gateways:
         """Also before :meth:`open`."""

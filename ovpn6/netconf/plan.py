@@ -8,7 +8,7 @@ wanted goes, the other way round. The same plan twice gives no change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import IPv4Interface
 
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
@@ -163,12 +163,16 @@ Change = (
 
 
 def changes(
-    observed: ObservedState, wanted: HostPlan, hops: Mapping[IPNetwork, Hop | None]
+    observed: ObservedState,
+    wanted: HostPlan,
+    hops: Mapping[IPNetwork, Hop | None],
+    held: Container[RouteKey] = (),
 ) -> tuple[Change, ...]:
     """What makes ``observed`` the wanted state, in order.
 
     ``hops`` says for each UNDERLAY destination how the host reaches it; None, or no entry, is an
-    address of the host itself, which needs no route.
+    address of the host itself, which needs no route. ``held``: keys that are not the plan's to
+    change (:mod:`ovpn6.netconf.fitting`).
     """
     routes = wanted_routes(observed, wanted, hops)
     missing = [address for address in wanted.addresses if address not in observed.addresses]
@@ -181,7 +185,7 @@ def changes(
         *(EnableForwarding(version) for version in sorted(forwarding - observed.forwarding)),
         *(RemoveAddress(address) for address in in_the_way),
         *(AddAddress(address) for address in dict.fromkeys(missing)),
-        *_route_changes(observed, routes),
+        *_route_changes(observed, routes, held),
         *(RemoveAddress(address) for address in surplus if address not in in_the_way),
         *(RestoreForwarding(version) for version in sorted(observed.forwarding - forwarding)),
     )
@@ -235,7 +239,7 @@ def _shadows(old: IPInterface, missing: Iterable[IPInterface]) -> bool:
 
 
 def _route_changes(
-    observed: ObservedState, wanted: dict[RouteKey, KernelRoute]
+    observed: ObservedState, wanted: dict[RouteKey, KernelRoute], held: Container[RouteKey]
 ) -> Iterator[AddRoute | ReplaceRoute | RemoveRoute]:
     present = {route.key: route for route in observed.routes}
 
@@ -249,12 +253,14 @@ def _route_changes(
 
     for route in sorted(wanted.values(), key=rank):
         old = present.get(route.key)
+        if route.key in held:
+            continue
         if old is None:
             yield AddRoute(route)
         elif old != route:
             yield ReplaceRoute(old, route)
     for route in sorted(observed.routes, key=rank, reverse=True):
-        if route.key not in wanted:
+        if route.key not in wanted and route.key not in held:
             yield RemoveRoute(route)
 
 

@@ -59,6 +59,10 @@ class Undoing:
             link = tunnel.link(ledger.device)
             if link is None or link.index != ledger.index:
                 return
+            for route in tunnel.own_routes():
+                # Peers' routes are in no ledger (:mod:`ovpn6.netconf.fits`).
+                if route.hop is not None and route.hop.device == link.index:
+                    tunnel.remove_route(route)
             for address in ledger.addresses:
                 tunnel.remove_address(link.index, address)
             _restore_link(tunnel, link, ledger.link_before, ledger.link_ours)

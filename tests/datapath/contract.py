@@ -7,6 +7,7 @@ the client's only peer is 9, and has everything.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
@@ -16,7 +17,7 @@ import pytest
 
 from ovpn6.datapath.interface import Datapath, Report
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.errors import UsageError
+from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import (
     ControlReceived,
     FloatConflict,
@@ -187,6 +188,35 @@ class DatapathContract:
         bare.datapaths[1].send_control(Path(LinkId(1), bare.local(0)), datagram)
         expected = ControlReceived(Path(LinkId(1), bare.local(1)), datagram)
         bare.until(lambda: bare.reports[0] == [expected])
+
+    def test_a_probe_arrives_as_any_control_packet(self, bare: Rig) -> None:
+        datagram = bytes([4 << 3]) + bytes(1300)
+        bare.datapaths[1].send_probe(Path(LinkId(1), bare.local(0)), datagram)
+        expected = ControlReceived(Path(LinkId(1), bare.local(1)), datagram)
+        bare.until(lambda: bare.reports[0] == [expected])
+
+    def test_a_probe_longer_than_the_interface_takes_is_refused_and_changes_nothing(
+        self, bare: Rig
+    ) -> None:
+        address = bare.local(0).address
+        if address.version == 4 and address.is_loopback:
+            pytest.skip("no IPv4 datagram is longer than loopback's MTU")
+        longest = bytes([4 << 3]) + bytes(65_499)
+        path = Path(LinkId(1), bare.local(0))
+        with pytest.raises(HostError) as refused:
+            bare.datapaths[1].send_probe(path, longest)
+        assert refused.value.errno == errno.EMSGSIZE
+        assert bare.datapaths[1].drops().counts == {}
+        # What is no probe goes in fragments, as before.
+        bare.datapaths[1].send_control(path, longest)
+        arrived = [ControlReceived(Path(LinkId(1), bare.local(1)), longest)]
+        bare.until(
+            lambda: bare.reports[0] == arrived or dropped(bare, 0, "control packet too long") == 1
+        )
+
+    def test_a_probe_on_a_closed_link_is_a_counted_drop(self, bare: Rig) -> None:
+        bare.datapaths[1].send_probe(Path(LinkId(7), bare.local(0)), b"\x20probe")
+        assert dropped(bare, 1, "send closed link") == 1
 
     def test_garbage_costs_only_counters(self, tunnel: Rig) -> None:
         to_server = Path(LinkId(1), tunnel.local(0))

@@ -20,6 +20,7 @@ from tests.netconf.contract import (
     HostStateContract,
     plan,
 )
+from tests.netconf.fit_contract import FitContract
 
 
 class MemoryBench:
@@ -111,7 +112,7 @@ def bench() -> MemoryBench:
     return MemoryBench()
 
 
-class TestMemoryHost(HostStateContract):
+class TestMemoryHost(HostStateContract, FitContract):
     """The contract."""
 
 

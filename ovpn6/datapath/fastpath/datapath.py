@@ -29,7 +29,15 @@ from ovpn6.datapath.fastpath.reports import (
 )
 from ovpn6.datapath.fastpath.routes import Claims
 from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
-from ovpn6.datapath.links import Link, Source, connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.links import (
+    Link,
+    Source,
+    connect,
+    listen,
+    local_endpoint,
+    no_probes,
+    open_socket,
+)
 from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.tcp_link import TcpListener
 from ovpn6.datapath.tun import open_tun
@@ -63,6 +71,7 @@ _FRAMINGS = {Framing.NONE: 0, Framing.STUB: 1, Framing.STUB_SWAP: 2, Framing.STU
 _NOTICES = {
     1: "link {0}: one datagram a send call ({1})",
     2: "tunnel device: one packet a write call ({1})",
+    3: "link {0}: no flow labels of ours ({1})",
 }
 
 log = logging.getLogger("ovpn6.datapath")
@@ -97,6 +106,7 @@ class FastpathDatapath:
                 provider=provider_of(without),
                 segment=Offload.SEGMENT not in without,
                 copy_dscp=options.copy_dscp,
+                flow_secret=options.flow_secret,
             )
         except OSError as error:
             raise host_error("start the native worker", error) from None
@@ -174,6 +184,15 @@ class FastpathDatapath:
             link.send((datagram,), link.source(path))
         else:
             self._worker.send_stream(path.link, datagram)
+
+    def send_probe(self, path: Path, datagram: bytes) -> None:
+        link = self._links.get(path.link)
+        if link is None:
+            count(self._counts, "send closed link")
+        elif isinstance(link, UdpLink):
+            link.send_probe(datagram, link.source(path))
+        else:
+            raise no_probes()
 
     # --- peers ----------------------------------------------------------------------------------
 

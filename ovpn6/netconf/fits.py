@@ -1,0 +1,90 @@
+"""The routes of peers with networks of their own, kept apart from the plan's.
+
+A server has a thousand of them and one is fitted at each connect, so nothing here looks at all
+routes, and no journal is written: the routes lead into the tunnel device, so they go with it, or
+are found by it (:mod:`ovpn6.netconf.undo`).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Container, Iterable
+
+from ovpn6.model.errors import HostError
+from ovpn6.model.names import PeerId
+from ovpn6.model.specs import PeerFit
+from ovpn6.netconf.fitting import Claims, Ground, fitted_routes
+from ovpn6.netconf.interface import Notice
+from ovpn6.netconf.namespace import Namespace
+from ovpn6.netconf.plan import KernelRoute, RouteKey
+
+
+class Fits:
+    """Of one device. Errors are ``HostError``; the next :meth:`fit` tries again what failed."""
+
+    def __init__(self, namespace: Namespace, ground: Ground, notice: Notice) -> None:
+        self._namespace = namespace
+        self._ground = ground
+        self._notice = notice
+        self._fits: dict[PeerId, PeerFit] = {}
+        self._claims = Claims()
+        self._standing: dict[RouteKey, KernelRoute] = {}
+
+    @property
+    def held(self) -> Container[RouteKey]:
+        """Keys whose routes are not the plan's now."""
+        return self._standing.keys()
+
+    def fit(self, fit: PeerFit) -> None:
+        """Give a peer its routes."""
+        self._fits[fit.peer] = fit
+        self._stand(self._claims.replace(fit.peer, fitted_routes(fit, self._ground)))
+
+    def release(self, peer: PeerId) -> None:
+        """Take them back."""
+        if self._fits.pop(peer, None) is not None:
+            self._stand(self._claims.replace(peer, {}))
+
+    def move(self, ground: Ground) -> None:
+        """Another plan, or another device, is applied now."""
+        self._ground = ground
+        keys: list[RouteKey] = []
+        for peer, fit in self._fits.items():
+            keys += self._claims.replace(peer, fitted_routes(fit, ground))
+        self._stand(dict.fromkeys((*self._standing, *keys)))
+
+    def device_gone(self) -> None:
+        """The kernel removed its routes."""
+        self._standing.clear()
+
+    def _stand(self, keys: Iterable[RouteKey]) -> None:
+        for key in keys:
+            wanted, base = self._claims.wanted(key), self._ground.base(key)
+            now = self._standing.get(key, base)
+            if wanted is None:
+                self._withdraw(now, base)
+                self._standing.pop(key, None)
+            elif now is None:
+                if self._add(wanted):
+                    self._standing[key] = wanted
+            elif now != wanted:
+                self._namespace.replace_route(wanted)
+                self._standing[key] = wanted
+
+    def _withdraw(self, now: KernelRoute | None, base: KernelRoute | None) -> None:
+        if now == base or now is None:
+            return
+        if base is None:
+            self._namespace.remove_route(now)
+        else:
+            self._namespace.replace_route(base)
+
+    def _add(self, route: KernelRoute) -> bool:
+        try:
+            self._namespace.add_route(route)
+        except HostError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            self._notice(f"{error}; the host's own route is used, ours is left out")
+            return False
+        return True

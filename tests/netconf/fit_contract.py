@@ -1,0 +1,173 @@
+"""What every :class:`HostState` does for the sizes of peers; a part of the contract."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface, ip_network
+
+from ovpn6.model.names import PeerId
+from ovpn6.model.specs import FamilyFit, HostPlan, PeerFit
+from ovpn6.netconf.interface import HostState
+from ovpn6.netconf.plan import Hop, KernelRoute
+from tests.netconf.contract import Bench, index, kernel_route, on_link, plan, route
+
+ONE, TWO = PeerId(1), PeerId(2)
+ROUTER = plan(
+    route("fd77::/48", metric=70),
+    addresses=(ip_interface("fd00:6::2/64"), ip_interface("10.8.0.2/24")),
+)
+
+
+def fit(*networks: str, peer: PeerId = ONE, mtu6: int | None, mtu4: int | None) -> PeerFit:
+    return PeerFit(
+        peer,
+        tuple(ip_network(text) for text in networks),
+        FamilyFit(mtu6, 1200),
+        FamilyFit(mtu4, 1220),
+    )
+
+
+def everything(mtu6: int | None, mtu4: int | None) -> PeerFit:
+    return fit("::/0", "0.0.0.0/0", mtu6=mtu6, mtu4=mtu4)
+
+
+def through(bench: Bench, destination: str, mtu: int, metric: int = 1024) -> KernelRoute:
+    hop = Hop(index(bench.space, "tun0"), mtu=mtu)
+    return kernel_route(bench.space, destination, metric, hop)
+
+
+class FitContract:
+    """Subclasses give the fixtures ``bench`` and ``host``."""
+
+    def test_a_peers_addresses_get_route_mtus(self, bench: Bench, host: HostState) -> None:
+        host.apply(plan())
+        host.fit(fit("fd00:6::9/128", "10.8.0.9/32", mtu6=1300, mtu4=1208))
+        assert bench.space.own_routes() - on_link(bench.space) == {
+            through(bench, "fd00:6::9/128", 1300),
+            through(bench, "10.8.0.9/32", 1208, metric=0),
+        }
+        host.fit(fit("fd00:6::9/128", "10.8.0.9/32", mtu6=1350, mtu4=None))
+        assert bench.space.own_routes() - on_link(bench.space) == {
+            through(bench, "fd00:6::9/128", 1350),
+        }
+        host.release(ONE)
+        assert bench.space.own_routes() == on_link(bench.space)
+        host.release(ONE)
+
+    def test_a_fit_before_the_plan_waits_for_it(self, bench: Bench, host: HostState) -> None:
+        host.fit(fit("fd00:6::9/128", mtu6=1300, mtu4=None))
+        assert bench.space.own_routes() == set()
+        host.apply(plan())
+        assert through(bench, "fd00:6::9/128", 1300) in bench.space.own_routes()
+
+    def test_a_network_that_does_not_lead_into_the_tunnel_gets_no_route(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        host.fit(fit("2001:db8:5::/48", "10.99.0.0/16", mtu6=1300, mtu4=1208))
+        assert bench.space.own_routes() == on_link(bench.space)
+
+    def test_the_plans_own_route_gets_the_mtu_and_loses_it(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(ROUTER)
+        before = bench.space.own_routes()
+        host.fit(fit("fd77::/48", mtu6=1300, mtu4=None))
+        fitted = on_link(bench.space) | {through(bench, "fd77::/48", 1300, metric=70)}
+        assert bench.space.own_routes() == fitted
+        host.apply(ROUTER)
+        host.refresh_underlay()
+        assert bench.space.own_routes() == fitted
+        host.release(ONE)
+        assert bench.space.own_routes() == before
+        host.fit(fit("fd77::/48", mtu6=1300, mtu4=None))
+        host.fit(fit("fd77::/48", mtu6=None, mtu4=None))
+        assert bench.space.own_routes() == before
+
+    def test_a_route_that_leaves_the_plan_takes_its_mtu_along(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(ROUTER)
+        host.fit(fit("fd77::/48", mtu6=1300, mtu4=None))
+        host.apply(plan())
+        assert bench.space.own_routes() == on_link(bench.space)
+        host.apply(ROUTER)
+        assert through(bench, "fd77::/48", 1300, metric=70) in bench.space.own_routes()
+
+    def test_of_two_peers_with_one_address_the_later_counts(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        host.fit(fit("fd00:6::9/128", mtu6=1300, mtu4=None))
+        host.fit(fit("fd00:6::9/128", mtu6=1340, mtu4=None, peer=TWO))
+        added = bench.space.own_routes() - on_link(bench.space)
+        assert added == {through(bench, "fd00:6::9/128", 1340)}
+        host.release(ONE)
+        assert bench.space.own_routes() - on_link(bench.space) == added
+        host.fit(fit("fd00:6::9/128", mtu6=1300, mtu4=None))
+        host.release(ONE)
+        assert bench.space.own_routes() - on_link(bench.space) == added
+
+    def test_closing_takes_the_routes_of_peers_too(self, bench: Bench) -> None:
+        before = bench.snapshot()
+        host = bench.host()
+        host.open("tun0", "", "")
+        host.apply(ROUTER)
+        host.fit(fit("fd00:6::9/128", "fd77::/48", "10.8.0.9/32", mtu6=1300, mtu4=1208))
+        host.close()
+        assert bench.snapshot() == before
+
+    # --- one peer that has the whole device ------------------------------------------------------
+
+    def test_the_only_peers_sizes_are_the_devices(self, bench: Bench, host: HostState) -> None:
+        host.apply(plan(mtu=1500))
+        host.fit(everything(1300, 1300))
+        assert mtu_of(bench) == 1300
+        assert bench.space.own_routes() == on_link(bench.space)
+        host.fit(everything(1428, 1428))
+        assert mtu_of(bench) == 1428
+        host.release(ONE)
+        assert mtu_of(bench) == 1500
+
+    def test_below_1280_only_ipv4_gets_less(self, bench: Bench, host: HostState) -> None:
+        wanted = plan(route("10.77.0.0/16", gateway="10.8.0.1"), route("fd77::/48"), mtu=1500)
+        host.apply(wanted)
+        before = bench.space.own_routes()
+        host.fit(everything(1280, 1208))
+        assert mtu_of(bench) == 1280
+        mtus = {r.destination: r.hop.mtu for r in bench.space.own_routes() if r.hop}
+        assert mtus == {
+            ip_network("fd00:6::/64"): 0,
+            ip_network("fd77::/48"): 0,
+            ip_network("10.8.0.0/24"): 1208,
+            ip_network("10.77.0.0/16"): 1208,
+        }
+        host.fit(everything(None, None))
+        assert (mtu_of(bench), bench.space.own_routes()) == (1500, before)
+
+    def test_a_fit_known_before_the_plan_is_applied_with_it(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.fit(everything(1280, 1208))
+        host.apply(plan(mtu=1500))
+        assert mtu_of(bench) == 1280
+        assert through(bench, "10.8.0.0/24", 1208, metric=0) in bench.space.own_routes()
+
+    def test_a_device_never_gets_more_than_the_plan_says(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan(mtu=1400))
+        host.fit(everything(1428, 1428))
+        assert mtu_of(bench) == 1400
+
+    def test_a_device_without_ipv6_may_have_less(self, bench: Bench, host: HostState) -> None:
+        host.apply(HostPlan(1000, (ip_interface("10.8.0.2/24"),)))
+        host.fit(everything(None, None))
+        assert mtu_of(bench) == 1000
+        host.fit(everything(1280, 1208))
+        assert mtu_of(bench) == 1000
+
+
+def mtu_of(bench: Bench) -> int:
+    link = bench.space.link("tun0")
+    assert link is not None
+    return link.mtu
