@@ -20,6 +20,8 @@ from ovpn6.datapath.sockaddr import (
     FLOW_LABEL,
     Ancillary,
     SockAddr,
+    flow_label_ancillary,
+    is_ipv4,
     local_address,
     source_ancillary,
     to_endpoint,
@@ -109,11 +111,19 @@ class UdpLink:
             source = self._received_from(address, ancillary)
             deliver(self, datagrams, source, traffic_class_in(ancillary))
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send in order, runs of equal size as one train."""
         address, ancillary = self._destination(source)
         if traffic_class:
             ancillary = (*ancillary, traffic_class_ancillary(address, traffic_class))
+        if flow_label and self._label and not is_ipv4(address):
+            ancillary = (*ancillary, flow_label_ancillary(flow_label))
         total = len(datagrams)
         start = 0
         while start < total:
