@@ -13,10 +13,12 @@ from ovpn6.daemon.logs import Logger
 from ovpn6.daemon.namespace_watch import NamespaceWatch
 from ovpn6.datapath.choose import Demands, KernelOptions, choose, is_kernel, open_datapath
 from ovpn6.datapath.interface import Capabilities, Datapath
+from ovpn6.datapath.offload.flow_label import SECRET_SIZE
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import DeviceLost, Input
 from ovpn6.model.names import Level, LinkId
+from ovpn6.model.specs import FlowLabel
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, HostState
 from ovpn6.netconf.netlink import NetlinkHost
 
@@ -123,7 +125,8 @@ class Machinery:
 
     def _new_datapath(self, config: TunnelConfig) -> Datapath:
         data = config.data
-        choice = choose(_demands(config))
+        demands = _demands(config)
+        choice = choose(demands)
         self.logger.log(Level.NOTICE, str(choice))
         for notice in choice.notices:
             self.logger.log(Level.NOTICE, notice)
@@ -138,6 +141,7 @@ class Machinery:
                 data.mute_replay_warnings,
                 data.epoch_usage,
                 copy_dscp=data.passtos,
+                flow_secret=os.urandom(SECRET_SIZE) if demands.label_flows else b"",
             ),
             KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
@@ -162,6 +166,7 @@ def _demands(config: TunnelConfig) -> Demands:
         compression_stub=data.comp_stub,
         bind_device=config.sockets.bind_device,
         passtos=data.passtos,
+        label_flows=config.sockets.flow_label is FlowLabel.FLOW,
         ciphers=data.ciphers,
         device=config.host.device.name,
         replay_window=(data.replay_window, data.replay_time),

@@ -40,6 +40,7 @@ class Demands:
     """``comp-lzo no``, ``compress stub``: a byte before each inner packet."""
     bind_device: str = ""
     passtos: bool = False
+    label_flows: bool = False
     ciphers: tuple[str, ...] = USERSPACE.ciphers
     device: str = "tun"
     replay_window: tuple[int, int] = DEFAULT_REPLAY
@@ -170,6 +171,10 @@ _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
     (
         lambda demands: demands.passtos,
         "passtos copies the DSCP to outer packets, which the kernel cannot",
+    ),
+    (
+        lambda demands: demands.label_flows,
+        "flow-label flow labels outer packets by inner flow, which the kernel cannot",
     ),
     (
         lambda demands: not set(demands.ciphers) & set(KERNEL.ciphers),

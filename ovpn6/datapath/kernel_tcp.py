@@ -91,7 +91,13 @@ class KernelTcpLink:
                 return
             self._deliver(self, (packet,), None, 0)
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send in order. A full queue drops all of them."""
         if self._closed:
             count(self._counts, "send closed link", len(datagrams))

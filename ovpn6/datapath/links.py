@@ -24,9 +24,10 @@ from ovpn6.datapath.sockaddr import (
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import Family, LinkId, Transport
-from ovpn6.model.specs import LinkSpec, SocketOptions
+from ovpn6.model.specs import FlowLabel, LinkSpec, SocketOptions
 
 LISTEN_BACKLOG = 128
+IPV6_AUTOFLOWLABEL = 70
 
 Source = Hashable
 Deliver = Callable[["Link", Sequence[bytes], Source, int], None]
@@ -40,10 +41,16 @@ class Link(Protocol):
     can_float: bool
     """Peers may move to and from it (UDP)."""
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send in order. What the kernel does not take is dropped and counted.
 
-        Over TCP the traffic class is the connection's own.
+        ``flow_label`` 0 leaves it to the kernel. Over TCP both are the connection's own.
         """
 
     def send_probe(self, datagram: bytes, source: Source) -> None:
@@ -78,6 +85,8 @@ def open_socket(spec: LinkSpec) -> socket.socket:
         if family == socket.AF_INET6:
             only = spec.options.ipv6_only
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only))
+            if spec.options.flow_label is FlowLabel.OFF:
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0)
         _set_options(sock, spec.options, family)
         if kind == socket.SOCK_STREAM:
             if spec.remote is None:

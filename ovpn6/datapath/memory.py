@@ -84,7 +84,13 @@ class MemoryLink:
         """The other end closed the connection."""
         self._owner.broken(self)
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         target = self.remote or source
         assert isinstance(target, Endpoint)
         for datagram in datagrams:

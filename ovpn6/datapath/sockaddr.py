@@ -20,6 +20,8 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
+FLOW_LABEL = (socket.IPPROTO_IPV6, 11)
+"""Level and kind of ``IPV6_FLOWINFO``."""
 
 _INT = struct.Struct("=i")
 _IN_PKTINFO = struct.Struct("=i4s4s")
@@ -90,6 +92,16 @@ def traffic_class_ancillary(address: SockAddr, traffic_class: int) -> Ancillary:
     To a v4-mapped address an IPv6 socket sends IPv4, which heeds IPv4's kind alone.
     """
     value = _INT.pack(traffic_class)
-    if len(address) == 2 or address[0].startswith("::ffff:"):
+    if is_ipv4(address):
         return socket.IPPROTO_IP, socket.IP_TOS, value
     return socket.IPPROTO_IPV6, socket.IPV6_TCLASS, value
+
+
+def flow_label_ancillary(label: int) -> Ancillary:
+    """What makes a datagram to an IPv6 address leave with a flow label."""
+    return *FLOW_LABEL, label.to_bytes(4, "big")
+
+
+def is_ipv4(address: SockAddr) -> bool:
+    """Whether IPv4 goes there, from a socket of either family."""
+    return len(address) == 2 or address[0].startswith("::ffff:")

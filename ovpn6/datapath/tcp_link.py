@@ -76,7 +76,13 @@ class TcpLink:
             if len(chunk) < RECEIVE_SIZE:
                 return
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send in order. A full queue drops all of them."""
         if self._closed:
             count(self._counts, "send closed link", len(datagrams))

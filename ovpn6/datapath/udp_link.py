@@ -17,8 +17,11 @@ from ovpn6.datapath.errors import Counts, count_error, host_error
 from ovpn6.datapath.links import Deliver, Source
 from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.sockaddr import (
+    FLOW_LABEL,
     Ancillary,
     SockAddr,
+    flow_label_ancillary,
+    is_ipv4,
     local_address,
     source_ancillary,
     to_endpoint,
@@ -79,6 +82,7 @@ class UdpLink:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        self._label = True
         self._longest = 1 if Offload.SEGMENT in without or not self._has_trains() else MAX_TRAIN
         if Offload.GRO not in without:
             try:
@@ -107,11 +111,19 @@ class UdpLink:
             source = self._received_from(address, ancillary)
             deliver(self, datagrams, source, traffic_class_in(ancillary))
 
-    def send(self, datagrams: Sequence[bytes], source: Source, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: Source,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send in order, runs of equal size as one train."""
         address, ancillary = self._destination(source)
         if traffic_class:
             ancillary = (*ancillary, traffic_class_ancillary(address, traffic_class))
+        if flow_label and self._label and not is_ipv4(address):
+            ancillary = (*ancillary, flow_label_ancillary(flow_label))
         total = len(datagrams)
         start = 0
         while start < total:
@@ -122,10 +134,9 @@ class UdpLink:
             try:
                 if end - start > 1:
                     segment = (socket.SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))
-                    train = datagrams[start:end]
-                    self.sock.sendmsg(train, (*ancillary, segment), 0, address)
+                    self._sendmsg(datagrams[start:end], (*ancillary, segment), address)
                 elif ancillary:
-                    self.sock.sendmsg((datagrams[start],), ancillary, 0, address)
+                    self._sendmsg((datagrams[start],), ancillary, address)
                 else:
                     self.sock.sendto(datagrams[start], address)
             except OSError as error:
@@ -202,9 +213,25 @@ class UdpLink:
         # kernel may fragment it), or out of a device that cannot finish checksums.
         for datagram in datagrams:
             try:
-                self.sock.sendmsg((datagram,), ancillary, 0, address)
+                self._sendmsg((datagram,), ancillary, address)
             except OSError as error:
                 count_error(self._counts, "send", error)
+
+    def _sendmsg(
+        self, datagrams: Sequence[bytes], ancillary: tuple[Ancillary, ...], address: SockAddr
+    ) -> None:
+        """One send, with the kernel's own flow label where it takes none of ours: somebody in the
+        network namespace owns a label for himself alone then, and only owned ones may be sent."""
+        try:
+            self.sock.sendmsg(datagrams, ancillary, 0, address)
+        except OSError as error:
+            unlabelled = [one for one in ancillary if one[:2] != FLOW_LABEL]
+            if error.errno != errno.EINVAL or len(unlabelled) == len(ancillary):
+                raise
+            self.sock.sendmsg(datagrams, unlabelled, 0, address)
+            if self._label:
+                log.info("link %d: no flow labels of ours (%s)", self.link, error.strerror)
+            self._label = False
 
 
 class MultihomeUdpLink(UdpLink):

@@ -53,7 +53,8 @@ log = logging.getLogger("ovpn6.datapath")
 class UserspaceOptions:
     """``replay-window`` packets and seconds, and ``mute-replay-warnings``. ``epoch_usage``: when
     an epoch is left, in blocks plus packets; None as the cipher demands. ``without``: offloads
-    not to be used. ``copy_dscp``: ``passtos``."""
+    not to be used. ``copy_dscp``: ``passtos``. ``flow_secret``: 16 bytes, under which outer packets
+    get flow labels by inner flow; empty leaves labels to the kernel."""
 
     replay_window: int = 64
     replay_time: int = 15
@@ -61,6 +62,7 @@ class UserspaceOptions:
     epoch_usage: int | None = None
     without: frozenset[Offload] = field(default_factory=lambda: refused(os.environ))
     copy_dscp: bool = False
+    flow_secret: bytes = field(default=b"", repr=False)
 
 
 class UserspaceDatapath(DatapathCore):
@@ -90,6 +92,8 @@ class UserspaceDatapath(DatapathCore):
             None if options.epoch_usage is None else UsageLimits(options.epoch_usage),
         )
         self._worker.copy_dscp = options.copy_dscp
+        if options.flow_secret:
+            self._worker.label_flows(options.flow_secret)
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id

@@ -16,6 +16,7 @@ from ovpn6.datapath.interface import ReportSink
 from ovpn6.datapath.links import Link, Source
 from ovpn6.datapath.offload import ecn
 from ovpn6.datapath.offload.coalesce import Merger
+from ovpn6.datapath.offload.flow_label import FlowLabels
 from ovpn6.datapath.offload.segment import Uncuttable, cut
 from ovpn6.datapath.offload.vnet import VNET_SIZE, decode_vnet
 from ovpn6.datapath.peers import Opener, Peer, PeerTable
@@ -88,6 +89,7 @@ class Worker:
         self._read = read
         self._write = write
         self.copy_dscp = False
+        self._flow_label: Callable[[bytes], int] | None = None
         self._merger: Merger | None = None
         self._deliver: Callable[[bytes], None] = self._write_packet
 
@@ -103,6 +105,10 @@ class Worker:
         self._merger = Merger(write_parts, uso)
         self._deliver = self._merger.feed
 
+    def label_flows(self, secret: bytes) -> None:
+        """From now on outer packets have flow labels by inner flow."""
+        self._flow_label = FlowLabels(secret).label
+
     # --- out ------------------------------------------------------------------------------------
 
     def tunnel_readable(self) -> None:
@@ -112,7 +118,8 @@ class Worker:
         owners = self._peers.routes.memo
         run: list[bytes] = []
         runner: Peer | None = None
-        run_class = 0
+        run_class = run_label = 0
+        flow_label = self._flow_label
         left = TUNNEL_BUDGET
         while left > 0:
             try:
@@ -138,27 +145,35 @@ class Worker:
             peer = owners.get(destination) or self._route(destination)
             if peer is None:
                 continue
-            outer = 0
+            outer = label = 0
             if self.copy_dscp or peer.spec.copy_ecn:
                 # One super-packet is of one class.
                 copied = ecn.copied_bits(peer.spec.copy_ecn, self.copy_dscp)
                 outer = ecn.traffic_class(packet) & copied
-            if peer is not runner or outer != run_class:
+            if flow_label is not None:
+                label = flow_label(packet)
+            if peer is not runner or outer != run_class or label != run_label:
                 if runner is not None and run:
-                    self.transmit(runner, run, run_class)
-                runner, run_class = peer, outer
+                    self.transmit(runner, run, run_class, run_label)
+                runner, run_class, run_label = peer, outer, label
                 run = []
             self._seal(peer, packets, run)
         if runner is not None and run:
-            self.transmit(runner, run, run_class)
+            self.transmit(runner, run, run_class, run_label)
 
-    def transmit(self, peer: Peer, datagrams: Sequence[bytes], traffic_class: int = 0) -> None:
+    def transmit(
+        self,
+        peer: Peer,
+        datagrams: Sequence[bytes],
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         """Send sealed datagrams to where the peer is."""
         link = peer.link
         if link is None:
             count(self._counts, "send closed link", len(datagrams))
         else:
-            link.send(datagrams, peer.source, traffic_class)
+            link.send(datagrams, peer.source, traffic_class, flow_label)
 
     # --- in -------------------------------------------------------------------------------------
 

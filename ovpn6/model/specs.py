@@ -100,6 +100,17 @@ class PeerCounters:
 # --- outer sockets ------------------------------------------------------------------------------
 
 
+class FlowLabel(Enum):
+    """The flow label of outer IPv6 packets."""
+
+    PEER = "peer"
+    """The kernel's own: one for all packets of a peer."""
+    FLOW = "flow"
+    """One for each inner flow (RFC 6438); for UDP in user space."""
+    OFF = "off"
+    """Zero: none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SocketOptions:
     """Socket settings by OpenVPN's names; None or 0 leaves the kernel's own."""
@@ -111,6 +122,7 @@ class SocketOptions:
     multihome: bool = False
     ipv6_only: bool = False
     tcp_nodelay: bool = False
+    flow_label: FlowLabel = FlowLabel.PEER
 
 
 @dataclass(frozen=True, slots=True)

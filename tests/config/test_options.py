@@ -38,6 +38,7 @@ SAMPLES: dict[str, str] = {
     "rcvbuf": "100000",
     "mark": "7",
     "bind-dev": "vrf-red",
+    "flow-label": "flow",
     "socket-flags": "TCP_NODELAY",
     "tcp-nodelay": "",
     # server

@@ -58,6 +58,7 @@ def test_a_word_that_turns_nothing_off_is_refused(tmp_path: Path) -> None:
         (Demands(compression_stub=True), "comp-lzo"),
         (Demands(bind_device="eth0"), "bind-dev"),
         (Demands(passtos=True), "passtos"),
+        (Demands(label_flows=True), "flow-label"),
         (Demands(ciphers=("AES-256-CBC",)), "data-ciphers"),
     ],
 )

@@ -38,7 +38,13 @@ class RecordingLink(MemoryLink):
         super().__init__(owner, LinkId(1), Transport.UDP, HERE, None)
         self.sent: list[tuple[list[bytes], int]] = []
 
-    def send(self, datagrams: Sequence[bytes], source: object, traffic_class: int = 0) -> None:
+    def send(
+        self,
+        datagrams: Sequence[bytes],
+        source: object,
+        traffic_class: int = 0,
+        flow_label: int = 0,
+    ) -> None:
         self.sent.append((list(datagrams), traffic_class))
 
 

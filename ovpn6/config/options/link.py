@@ -19,6 +19,7 @@ from ovpn6.config.values import (
     proto,
 )
 from ovpn6.model.names import Transport
+from ovpn6.model.specs import FlowLabel
 
 _SECTION = "Outer network"
 
@@ -177,6 +178,16 @@ def _check_socket_flags(draft: Draft, directive: Directive) -> None:
 def _in_blocks(name: str, usage: str, text: str, fold: Fold, show: Show = nothing_shown) -> Option:
     effect = Effect(fold, show)
     return Option(name, usage, text, _SECTION, effect=effect, connection=True)
+
+
+def _fold_flow_label(draft: Draft, directive: Directive) -> None:
+    how = one_of(*(each.value for each in FlowLabel))(directive.args[0])
+    put(draft, "sockets", flow_label=FlowLabel(how))
+
+
+def _show_flow_label(config: TunnelConfig) -> list[tuple[str, ...]]:
+    label = config.sockets.flow_label
+    return [] if label is FlowLabel.PEER else [(label.value,)]
 
 
 def _client(name: str, usage: str, text: str, effect: Effect) -> Option:
@@ -348,6 +359,15 @@ ROWS: tuple[Option, ...] = (
         "Bind the outer sockets to this device or VRF.",
         _SECTION,
         effect=sets("sockets.bind_device", interface_name),
+    ),
+    Option(
+        "flow-label",
+        "HOW",
+        "The flow label of outer IPv6 packets: `peer` is the kernel's own, one for each peer; "
+        "`flow` gives each inner flow one, so that routers spread flows over equal paths, and who "
+        "watches the network can tell flows apart; `off` is zero. A directive of ovpn6 alone.",
+        _SECTION,
+        effect=Effect(_fold_flow_label, _show_flow_label),
     ),
     Option(
         "socket-flags",

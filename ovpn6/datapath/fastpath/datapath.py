@@ -106,6 +106,7 @@ class FastpathDatapath:
                 provider=provider_of(without),
                 segment=Offload.SEGMENT not in without,
                 copy_dscp=options.copy_dscp,
+                flow_secret=options.flow_secret,
             )
         except OSError as error:
             raise host_error("start the native worker", error) from None
