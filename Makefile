@@ -7,8 +7,6 @@ BIN     := $(VENV)/bin
 PYTHON  := $(firstword $(wildcard /usr/bin/python3) python3)
 STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
-# There is no place for caches, and the results are carried out.
-VM_PYTEST := env OVPN6_LAB_PATIENCE=3 python3 -m pytest -q -p no:cacheprovider --timeout=360 --junit-xml=/results/junit.xml
 LINTED  := ovpn6 tests netns-tests bench
 
 .PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean fuzz
@@ -47,7 +45,7 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	@sh .ci/packages vm
 	netns-tests/vm/vm build --openvpn3
 	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest
-	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- $(VM_PYTEST) netns-tests/vm/guest
+	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh
 
 # One after the other, and each whatever became of the one before.
 test: setup ## everything: set-up, check, netns-test, vm-test; under an hour

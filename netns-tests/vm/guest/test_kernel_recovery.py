@@ -25,7 +25,7 @@ from ovpn6.lab import Lab, Line, Namespace, Ovpn6, Tunnel, line, wait_reachable
 from ovpn6.lab.process import run
 from ovpn6.pki.authority import Authority
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 QUICK = ("keepalive 2 20",)
 BACK_WITHIN = 60.0

@@ -21,7 +21,7 @@ from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.names import LinkId, PeerId
 from ovpn6.model.specs import Keepalive, PeerSpec
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 MANY = 1000
 HUNDRED_MEGABYTES = 100_000_000

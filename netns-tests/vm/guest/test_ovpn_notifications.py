@@ -104,7 +104,10 @@ def test_a_peer_that_goes_with_its_device(news: News, single: Kernel) -> None:
 
 
 def test_a_peer_that_is_silent(news: News, single: Kernel) -> None:
-    with udp_peer(single, Keepalive(1, 2)):
+    times = Keepalive(1, 2)
+    with udp_peer(single, times):
+        # Once more: the kernel may have looked before the peer was there (kernel_keepalive).
+        single.peers.set_peer(PeerOrder(PEER, keepalive=times))
         gone = PeerDeleted(single.device.index, PEER, DeleteReason.EXPIRED)
         wait_for(heard(news, gone), 15, f"{gone}")
         assert single.peers.peer(PEER) is None
