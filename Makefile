@@ -60,16 +60,24 @@ $(BENCHED): $(STAMP)
 	@touch $@
 
 FUZZ_SECONDS := 60
-FUZZED := $(addprefix ovpn6/datapath/fastpath/,checksum.c segment.c coalesce.c)
+FASTPATH := ovpn6/datapath/fastpath
+FUZZING := tests/datapath/native
+FUZZER  := clang -std=gnu11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all -I$(FASTPATH)
+FUZZED  := $(addprefix $(FASTPATH)/,checksum.c segment.c coalesce.c)
+# The harness includes rx.c and tx.c, and has no use for Python's side.
+WORKER  := $(filter-out %/module.c %/module_peers.c %/rx.c %/tx.c,$(wildcard $(FASTPATH)/*.c))
 
-fuzz: ## the C packet arithmetic under libFuzzer, FUZZ_SECONDS=60; what is new goes to .fuzz
+fuzz: ## packet arithmetic and worker in C under libFuzzer, FUZZ_SECONDS=60 each; .fuzz has what is new
 	@sh .ci/packages fuzz
-	mkdir -p .fuzz/found
-	clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-Iovpn6/datapath/fastpath tests/datapath/native/fuzz.c tests/datapath/native/offload.c \
-		$(FUZZED) -o .fuzz/offload
+	mkdir -p .fuzz/found .fuzz/found-worker
+	$(FUZZER) $(FUZZING)/fuzz.c $(FUZZING)/offload.c $(FUZZED) -o .fuzz/offload
+	$(FUZZER) $(addprefix $(FUZZING)/,fuzz_worker.c fuzz_receive.c fuzz_send.c) $(WORKER) \
+		-lcrypto -ldl -lpthread -o .fuzz/worker
 	cd .fuzz && ./offload -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 \
-		found ../tests/datapath/native/corpus
+		found ../$(FUZZING)/corpus
+	cd .fuzz && ./worker -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 \
+		found-worker ../$(FUZZING)/corpus-worker
 
 demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; needs root
 	@$(BIN)/python -m ovpn6.lab.demo
