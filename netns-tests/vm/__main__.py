@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vm import boot, cache, ovpncli, root
+from vm import boot, cache, kmod, ovpncli, root
 from vm.build import build
 from vm.errors import VmError
 from vm.kernels import NEWEST, kernel
@@ -40,8 +41,10 @@ def _run(options: argparse.Namespace) -> int:
     chosen = kernel(made, options.kernel)
     results = Path(options.results).absolute() if options.results else cache.new_run_directory()
     results.mkdir(parents=True, exist_ok=True)
-    for old in ("rc", "out", "dmesg", "console", "junit.xml"):
+    for old in ("rc", "out", "dmesg", "console", "junit.xml", kmod.MODULE):
         (results / old).unlink(missing_ok=True)
+    if options.kmod:
+        shutil.copy(kmod.build_module(chosen.release).module, results)
     print(f"vm: booting {chosen.release}; results in {results}", file=sys.stderr, flush=True)
     started = time.monotonic()
     outcome = boot.run(
@@ -68,6 +71,13 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _kmod(options: argparse.Namespace) -> int:
+    made = build()
+    for name in options.kernel or [NEWEST]:
+        print(kmod.build_module(kernel(made, name).release).module)
+    return 0
+
+
 def _chroot(options: argparse.Namespace) -> int:
     command = root.command_prefix(build())
     os.execvp(command[0], [*command, *options.command])
@@ -90,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--limit", type=float, default=900, help="seconds for the command (900)")
     run.add_argument("--memory", type=int, default=2048, help="MiB of the guest (2048)")
+    run.add_argument(
+        "--kmod", action="store_true", help=f"build our module first: $VM_RESULTS/{kmod.MODULE}"
+    )
     run.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
     run.add_argument("command", nargs="+", metavar="-- COMMAND")
     run.set_defaults(run=_run)
@@ -100,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         "--openvpn3", action="store_true", help="OpenVPN 3's ovpncli too, from Debian's source"
     )
     made.set_defaults(run=_build)
+
+    module = commands.add_parser("kmod", help="build our module, without a warning, for kernels")
+    module.add_argument("--kernel", action="append", help="as for run; may be repeated")
+    module.set_defaults(run=_kmod)
 
     inside = commands.add_parser("chroot", help="run a command of the root on this machine")
     inside.add_argument("command", nargs="+", metavar="-- COMMAND")

@@ -3,6 +3,7 @@
     .vm/apt/             package lists and downloaded packages
     .vm/root-HASH/       a Debian root; HASH is of its recipe
     .vm/runs/            what came back from the last boots
+    .vm/kbuild-HASH/     a Debian that builds the kernel module; .vm/kmod-RELEASE/ the module
 
 ``OVPN6_VM_CACHE`` puts it elsewhere, for example where a fresh checkout finds it again.
 """
@@ -26,6 +27,7 @@ KEPT_RUNS = 10
 
 _OURS = (
     *("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
+    *("kbuild-*", "kbuild.partial", "kmod-*"),
     # The scratch root of ``make bench``.
     "bench-*",
 )

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Writes the C headers of the contract: ``python3 kmod/netlink/generate.py`` in the checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from contract import (
+    CIPHERS,
+    COMMANDS,
+    DELETE_REASONS,
+    GROUP,
+    LARGEST_KEY,
+    LARGEST_PEER_ID,
+    LINK_ATTRIBUTES,
+    LONGEST_KEEPALIVE,
+    MODES,
+    NONCE_TAIL,
+    POLICIES,
+    REQUESTS,
+    SETS,
+    SLOTS,
+    VERSION,
+    Attribute,
+    Kind,
+    Policy,
+)
+
+HEADER = """\
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Made by netlink/generate.py from netlink/contract.py. */
+"""
+KMOD = Path(__file__).parents[1]
+
+
+def files() -> dict[Path, str]:
+    """What belongs into which file."""
+    return {
+        KMOD / "uapi/ovpn6_netlink.h": "\n".join(_numbers()) + "\n",
+        KMOD / "src/policies.h": "\n".join(_policies()) + "\n",
+    }
+
+
+def _numbers() -> Iterator[str]:
+    yield HEADER + "#ifndef OVPN6_NETLINK_H\n#define OVPN6_NETLINK_H\n"
+    yield f"#define OVPN6_NETLINK_VERSION {VERSION}"
+    yield f'#define OVPN6_NETLINK_GROUP "{GROUP}"'
+    yield f"#define OVPN6_LARGEST_PEER_ID {LARGEST_PEER_ID:#x}"
+    yield f"#define OVPN6_LONGEST_KEEPALIVE {LONGEST_KEEPALIVE}"
+    yield f"#define OVPN6_LARGEST_KEY {LARGEST_KEY}"
+    yield f"#define OVPN6_NONCE_TAIL {NONCE_TAIL}\n"
+    yield from _enum("ovpn6_command", "OVPN6_CMD", COMMANDS)
+    yield from _enum("ovpn6_delete_reason", "OVPN6_DEL", DELETE_REASONS)
+    yield from _enum("ovpn6_cipher", "OVPN6_CIPHER", CIPHERS)
+    yield from _enum("ovpn6_slot", "OVPN6_SLOT", SLOTS)
+    yield from _enum("ovpn6_mode", "OVPN6_MODE", MODES)
+    yield from _enum("ovpn6_link_attribute", "OVPN6_LINK", LINK_ATTRIBUTES, "OVPN6_LINK_MAX")
+    for name, attributes in SETS.items():
+        prefix = f"OVPN6_A_{name}" if name else "OVPN6_A"
+        numbers = {attribute.name: attribute.number for attribute in attributes}
+        tag = f"ovpn6_{name.lower() or 'top'}_attribute"
+        yield from _enum(tag, prefix, numbers, f"{prefix}_MAX")
+    yield "#endif"
+
+
+def _enum(tag: str, prefix: str, members: Mapping[str, int], last: str = "") -> Iterator[str]:
+    yield f"enum {tag} {{"
+    yield from (f"\t{prefix}_{name} = {number}," for name, number in members.items())
+    if last:
+        yield f"\t{last} = {max(members.values())},"
+    yield "};\n"
+
+
+def _policies() -> Iterator[str]:
+    yield HEADER + "#ifndef OVPN6_POLICIES_H\n#define OVPN6_POLICIES_H\n"
+    for policy in POLICIES:
+        yield from _policy(policy)
+    for command in REQUESTS:
+        yield from _request(command)
+    yield "#endif"
+
+
+def _policy(policy: Policy) -> Iterator[str]:
+    attributes = {attribute.name: attribute for attribute in SETS[policy.set]}
+    chosen = sorted((attributes[name] for name in policy.names), key=lambda a: a.number)
+    last = chosen[-1].number
+    name = f"ovpn6_{policy.name}_policy"
+    yield f"#define OVPN6_{policy.name.upper()}_LAST {last}"
+    yield f"static const struct nla_policy {name}[{last} + 1] = {{"
+    for attribute in chosen:
+        nest = dict(policy.nests).get(attribute.name, "")
+        yield f"\t[OVPN6_A_{policy.set}_{attribute.name}] = {_entry(attribute, nest)},"
+    yield "};\n"
+
+
+def _request(command: str) -> Iterator[str]:
+    nest = "PEER" if command.startswith("PEER") else "KEYCONF"
+    name = command.lower()
+    yield f"static const struct nla_policy ovpn6_{name}_request[OVPN6_A_{nest} + 1] = {{"
+    yield "\t[OVPN6_A_IFINDEX] = { .type = NLA_U32 },"
+    yield f"\t[OVPN6_A_{nest}] = NLA_POLICY_NESTED(ovpn6_{name}_policy),"
+    yield "};\n"
+
+
+def _entry(attribute: Attribute, nest: str) -> str:
+    low, high = attribute.low, attribute.high
+    match attribute.kind:
+        case Kind.NEST:
+            return f"NLA_POLICY_NESTED(ovpn6_{nest}_policy)"
+        case Kind.IPV6:
+            return "NLA_POLICY_EXACT_LEN(16)"
+        case Kind.COUNTER:
+            return "OVPN6_POLICY_COUNTER"
+        case Kind.BYTES if low == high:
+            return f"NLA_POLICY_EXACT_LEN({high})"
+        case Kind.BYTES:
+            return f"OVPN6_POLICY_MAX_LEN({high})"
+        case kind if high is not None:
+            return f"NLA_POLICY_MAX({kind.value}, {high:#x})"
+        case kind if low:
+            return f"NLA_POLICY_MIN({kind.value}, {low})"
+        case kind:
+            return f"{{ .type = {kind.value} }}"
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")

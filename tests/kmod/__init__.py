@@ -1,0 +1,1 @@
+"""The kernel module as far as user space can show it: its contract and its pure files."""

@@ -1,0 +1,79 @@
+"""The module's replay window beside the Python reference."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovpn6.model.errors import PeerError
+from ovpn6.model.names import Instant, PacketId
+from ovpn6.protocol.data_channel import ReplayWindow
+from tests.kmod.pure_files import accept, replay_window
+
+WINDOW = 2048
+FOREVER = 1 << 60
+
+near = st.lists(
+    st.one_of(st.integers(0, 70), st.integers(1, 5000), st.integers(0, 0xFFFFFFFF)), max_size=200
+)
+steps = st.lists(
+    st.one_of(st.integers(-70, 70), st.integers(-2100, 2100), st.integers(-9000, 9000)),
+    max_size=200,
+)
+
+
+def takes(window: ReplayWindow, packet_id: int) -> bool:
+    try:
+        window.accept(PacketId(packet_id))
+    except PeerError:
+        return False
+    return True
+
+
+@given(near)
+def test_any_ids_are_taken_as_the_reference_takes_them(ids: list[int]) -> None:
+    reference = ReplayWindow(WINDOW, 0)
+    with replay_window() as window:
+        for number in ids:
+            assert accept(window, number, 0, FOREVER) == takes(reference, number), number
+
+
+@given(st.integers(1, 0xFFFFFFFF), steps)
+def test_a_walk_around_the_highest_is_taken_as_the_reference_takes_it(
+    start: int, walk: list[int]
+) -> None:
+    reference, number = ReplayWindow(WINDOW, 0), start
+    with replay_window() as window:
+        for step in walk:
+            number = max(0, number + step)
+            assert accept(window, number, 0, FOREVER) == takes(reference, number), number
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 60)), max_size=100))
+def test_a_late_packet_is_refused_between_patience_and_twice_that(
+    packets: list[tuple[int, int]],
+) -> None:
+    patience = 30
+    strict, lenient = ReplayWindow(WINDOW, patience), ReplayWindow(WINDOW, 2 * patience + 1)
+    now = 1000
+    with replay_window() as window:
+        for wait, number in packets:
+            now += wait
+            strict.tick(Instant(now))
+            lenient.tick(Instant(now))
+            ours = accept(window, number, now, patience)
+            theirs, latest = takes(strict, number), takes(lenient, number)
+            if not latest:
+                assert not ours, number
+            if theirs and not ours:
+                raise AssertionError(f"{number} was refused too early")
+            if ours and not theirs:
+                return
+
+
+def test_the_last_id_of_all_is_taken_once() -> None:
+    with replay_window() as window:
+        assert accept(window, 0xFFFFFFFF, 0, FOREVER)
+        assert not accept(window, 0xFFFFFFFF, 0, FOREVER)
+        assert accept(window, 0xFFFFFFFF - WINDOW + 1, 0, FOREVER)
+        assert not accept(window, 0xFFFFFFFF - WINDOW, 0, FOREVER)
