@@ -14,9 +14,13 @@ static void clear_between(struct ovpn6_replay *window, u64 from, u64 to)
 
 static void age(struct ovpn6_replay *window, u64 now, u64 patience)
 {
+	/* After a pause the mark says nothing of what came in between. */
+	if (now - window->highest_time >= patience)
+		window->floor = window->highest;
 	if (now - window->mark_time < patience)
 		return;
-	window->floor = window->mark_id;
+	if (window->floor < window->mark_id)
+		window->floor = window->mark_id;
 	window->mark_id = window->highest;
 	window->mark_time = now;
 }
@@ -26,8 +30,8 @@ static void age(struct ovpn6_replay *window, u64 now, u64 patience)
  * @window: of the key that opened it
  * @id: the packet's id; 0 is never valid
  * @now: time in any unit, never falling
- * @patience: an id that was overtaken longer ago than twice this is refused for certain, one that
- *	was overtaken more recently than this is not refused for its age
+ * @patience: an id that was overtaken more recently than this is not refused for its age, one that
+ *	was overtaken longer ago than four times this always is
  *
  * Return: 0, or -EINVAL when the id was seen, or is too old to tell. Nothing changes then.
  */
@@ -40,6 +44,7 @@ int ovpn6_replay_accept(struct ovpn6_replay *window, u64 id, u64 now, u64 patien
 	if (id > window->highest) {
 		clear_between(window, window->highest, id);
 		window->highest = id;
+		window->highest_time = now;
 		*word |= bit;
 		return 0;
 	}

@@ -14,15 +14,17 @@
 /**
  * struct ovpn6_replay - a window over packet ids, and how old its lower part is
  * @highest: the highest id so far, 0 before the first
+ * @highest_time: when it came, in the caller's unit of time
  * @floor: ids up to this one were overtaken too long ago
  * @mark_id: @highest as it was at @mark_time
- * @mark_time: when the mark was set, in the caller's unit of time
+ * @mark_time: when the mark was set
  * @seen: ring of bits, by id modulo its size
  *
  * All zero is a fresh window. The caller serialises.
  */
 struct ovpn6_replay {
 	u64 highest;
+	u64 highest_time;
 	u64 floor;
 	u64 mark_id;
 	u64 mark_time;
