@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FASTPATH = ROOT / "ovpn6" / "datapath" / "fastpath"
 STRESS = ("-m", "tests.datapath.native.stress", "5")
+SINGLE = (*STRESS, "single")
 CONTRACT = (
     *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/datapath/test_fastpath.py"),
     *("tests/datapath/test_fastpath_packets.py", "tests/datapath/test_fastpath_keys.py"),
@@ -58,7 +59,7 @@ def sanitized(tmp_path: Path, sanitizer: str) -> dict[str, str]:
 @pytest.mark.parametrize("sanitizer", list(RUNTIMES))
 def test_changes_under_load_and_the_contract_are_clean(tmp_path: Path, sanitizer: str) -> None:
     environment = sanitized(tmp_path, sanitizer)
-    for words in (STRESS, CONTRACT):
+    for words in (STRESS, SINGLE, CONTRACT):
         done = subprocess.run(
             [sys.executable, *words],
             cwd=tmp_path,

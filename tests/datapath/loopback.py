@@ -36,8 +36,8 @@ def in_python(
     return UserspaceDatapath(report, loop, os.urandom, UserspaceOptions(), new_link_id, opener)
 
 
-def natively(*without: Offload) -> Make:
-    """The worker in C, where it is built."""
+def natively(*without: Offload, single: bool = False) -> Make:
+    """The worker in C, where it is built, with a thread for each direction or a ``single`` one."""
     # What the build may have left out.
     from ovpn6.datapath.fastpath.datapath import FastpathDatapath
 
@@ -48,7 +48,7 @@ def natively(*without: Offload) -> Make:
         opener: OpenDevice,
     ) -> Datapath:
         options = UserspaceOptions(without=frozenset(without))
-        return FastpathDatapath(report, loop, options, new_link_id, opener)
+        return FastpathDatapath(report, loop, options, new_link_id, opener, single=single)
 
     return make
 

@@ -41,10 +41,11 @@ class Alone:
         usage: int = NO_LIMIT,
         provider: str = "",
         flow_secret: bytes = b"",
+        single: bool = False,
     ) -> None:
         fastpath = pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
         self.worker = fastpath.Worker(
-            window[0], window[1] * 1000, provider, flow_secret=flow_secret
+            window[0], window[1] * 1000, provider, flow_secret=flow_secret, single=single
         )
         self.inside, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours = ours

@@ -21,6 +21,11 @@ class TestOverIPv4(DatapathContract):
         return LoopbackRig(natively(), LOOPBACK4)
 
 
+class TestInOneThread(DatapathContract):
+    def make_rig(self) -> Rig:
+        return LoopbackRig(natively(single=True), LOOPBACK6)
+
+
 class TestWithoutAnyOffload(DatapathContract):
     def make_rig(self) -> Rig:
         return LoopbackRig(natively(*Offload), LOOPBACK6)

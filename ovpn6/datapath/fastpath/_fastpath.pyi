@@ -1,7 +1,7 @@
 """The native worker's module (module.c). ``OSError`` and ``MemoryError`` besides what is said.
 
 A socket address is a ``struct sockaddr_in`` or ``sockaddr_in6`` as bytes, "" for a stream. Of a
-``Worker`` only one thread may use anything; two threads of its own run beside.
+``Worker`` only one thread may use anything; its own run beside.
 """
 
 Report = tuple[int, int, int, int, int, bytes, bytes, bytes]
@@ -16,10 +16,12 @@ class Worker:
         segment: bool = True,
         copy_dscp: bool = False,
         flow_secret: bytes = b"",
+        single: bool = False,
     ) -> None:
         """``provider``: "ipsec-mb", "openssl", or "" for the best there is for each cipher.
         ``segment``: send trains of datagrams in one call. ``copy_dscp``: ``passtos``.
-        ``flow_secret``: 16 bytes; outer flow labels by inner flow."""
+        ``flow_secret``: 16 bytes; outer flow labels by inner flow. ``single``: one thread
+        sends and receives, else one does each."""
 
     def close(self) -> None:
         """End the threads, forget keys; descriptors stay open. Nothing else works any more."""

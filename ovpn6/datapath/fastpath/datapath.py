@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -66,6 +67,9 @@ MOST_WAITING = 4096
 REPLAY_WARNING_INTERVAL = 10.0
 """Seconds between warnings about replays."""
 
+FEW_PROCESSORS = 2
+"""With so few, one thread sends and receives: two would be in each other's way."""
+
 _SO_RCVBUFFORCE = 33
 _FRAMINGS = {Framing.NONE: 0, Framing.STUB: 1, Framing.STUB_SWAP: 2, Framing.STUB_V2: 3}
 _NOTICES = {
@@ -91,8 +95,11 @@ class FastpathDatapath:
         options: UserspaceOptions,
         new_link_id: Callable[[], LinkId],
         opener: OpenDevice = open_tun,
+        *,
+        single: bool | None = None,
     ) -> None:
-        """Starts the worker's threads. Raises ``HostError``."""
+        """Starts the worker's threads: a ``single`` one, one for each direction, or what suits the
+        processors there are. Raises ``HostError``."""
         self._report = report
         self._loop = loop
         self._options = options
@@ -107,6 +114,7 @@ class FastpathDatapath:
                 segment=Offload.SEGMENT not in without,
                 copy_dscp=options.copy_dscp,
                 flow_secret=options.flow_secret,
+                single=_processors() <= FEW_PROCESSORS if single is None else single,
             )
         except OSError as error:
             raise host_error("start the native worker", error) from None
@@ -409,3 +417,8 @@ def _received_elsewhere(
 ) -> None:
     """The worker reads the sockets."""
     raise UsageError(f"link {link.link} is not read here")
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -51,16 +51,17 @@ struct fp_link *fp_link_of(struct fp_worker *worker, unsigned int id)
 static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "window",  "window_milliseconds", "provider",
-				 "segment", "copy_dscp",	   "flow_secret", NULL };
+				 "segment", "copy_dscp",	   "flow_secret",
+				 "single",  NULL };
 	WorkerObject *object = (WorkerObject *)self;
 	const char *provider = "", *secret = NULL;
-	int segment = 1, copy_dscp = 0, error;
+	int segment = 1, copy_dscp = 0, single = 0, error;
 	struct fp_worker_settings settings;
 	Py_ssize_t secret_size = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sppy#", names, &settings.window,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sppy#p", names, &settings.window,
 					 &settings.window_milliseconds, &provider, &segment,
-					 &copy_dscp, &secret, &secret_size))
+					 &copy_dscp, &secret, &secret_size, &single))
 		return -1;
 	if (object->worker != NULL || settings.window > FP_REPLAY_MOST ||
 	    strlen(provider) >= sizeof(object->provider) ||
@@ -71,6 +72,7 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 	strcpy(object->provider, provider);
 	object->segment = segment != 0;
 	settings.copy_dscp = copy_dscp != 0;
+	settings.single = single != 0;
 	settings.flow_secret = secret_size == 0 ? NULL : (const uint8_t *)secret;
 	object->worker = fp_worker_new(&settings, &error);
 	if (object->worker != NULL)

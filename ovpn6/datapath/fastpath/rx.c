@@ -210,12 +210,23 @@ static void receive_stream(struct fp_rx *rx, struct fp_link *link)
 		fp_stream_end(link, FP_ENDED_RECEIVE, ENOMEM);
 }
 
-static void serve(struct fp_rx *rx, const struct epoll_event *event)
+/* After each quiescent state: the one before may be freed. Nothing waits to be written then. */
+static void look_at_tunnel(struct fp_rx *rx)
+{
+	const struct fp_tunnel *tunnel = atomic_load(&rx->worker->tunnel);
+
+	rx->tunnel = tunnel;
+	if (rx->merger.write == NULL || rx->merger.udp != tunnel->udp)
+		ovpn6_merge_init(&rx->merger, write_merged, rx, tunnel->udp);
+}
+
+void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event)
 {
 	uint32_t id = event->data.u32;
 	struct fp_link *link;
 	uint64_t woken;
 
+	look_at_tunnel(rx);
 	if (id == FP_NO_LINK) {
 		(void)!read(rx->worker->wake_rx, &woken, sizeof(woken));
 		return;
@@ -235,7 +246,7 @@ static void serve(struct fp_rx *rx, const struct epoll_event *event)
 
 /* --- the thread ---------------------------------------------------------------------------- */
 
-static void tick(struct fp_worker *worker, int64_t now)
+void fp_rx_tick(struct fp_worker *worker, int64_t now)
 {
 	struct fp_peer *peer;
 	size_t position = 0;
@@ -255,16 +266,6 @@ static void tick(struct fp_worker *worker, int64_t now)
 	}
 }
 
-/* After each quiescent state: the one before may be freed. Nothing waits to be written then. */
-static void look_at_tunnel(struct fp_rx *rx)
-{
-	const struct fp_tunnel *tunnel = atomic_load(&rx->worker->tunnel);
-
-	rx->tunnel = tunnel;
-	if (rx->merger.write == NULL || rx->merger.udp != tunnel->udp)
-		ovpn6_merge_init(&rx->merger, write_merged, rx, tunnel->udp);
-}
-
 void *fp_rx_run(void *argument)
 {
 	struct fp_rx *rx = argument;
@@ -280,14 +281,13 @@ void *fp_rx_run(void *argument)
 
 		fp_grace_online(&worker->peers.grace, FP_READER_RX);
 		for (int i = 0; i < count; i++) {
-			look_at_tunnel(rx);
-			serve(rx, &events[i]);
+			fp_rx_serve(rx, &events[i]);
 			fp_grace_quiescent(&worker->peers.grace, FP_READER_RX);
 		}
 		now = fp_now();
 		if (now >= due) {
 			due = now + FP_TICK_MILLISECONDS;
-			tick(worker, now);
+			fp_rx_tick(worker, now);
 		}
 		fp_grace_offline(&worker->peers.grace, FP_READER_RX);
 	}

@@ -3,6 +3,8 @@
 #ifndef OVPN6_FASTPATH_RX_H
 #define OVPN6_FASTPATH_RX_H
 
+#include <sys/epoll.h>
+
 #include "worker.h"
 
 /**
@@ -22,6 +24,17 @@ void fp_rx_free(struct fp_rx *rx);
  * @rx: a struct fp_rx
  */
 void *fp_rx_run(void *rx);
+
+/**
+ * fp_rx_serve() - take what a link holds, up to a bound
+ */
+void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event);
+
+/**
+ * fp_rx_tick() - about once a second
+ * @now: milliseconds
+ */
+void fp_rx_tick(struct fp_worker *worker, int64_t now);
 
 /**
  * fp_rx_counts() - its drops

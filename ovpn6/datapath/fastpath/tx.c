@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -260,12 +261,27 @@ static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8
 	}
 }
 
+/* In a worker of one thread the device is watched beside the sockets. */
+static void use_tunnel(struct fp_tx *tx, const struct fp_tunnel *tunnel)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = FP_TUNNEL_EVENT };
+	int epoll = tx->worker->single ? tx->worker->epoll : -1;
+
+	if (epoll >= 0 && tx->tunnel.descriptor >= 0)
+		epoll_ctl(epoll, EPOLL_CTL_DEL, tx->tunnel.descriptor, NULL);
+	tx->tunnel = *tunnel;
+	if (epoll >= 0 && tx->tunnel.descriptor >= 0)
+		epoll_ctl(epoll, EPOLL_CTL_ADD, tx->tunnel.descriptor, &event);
+}
+
 static void tunnel_error(struct fp_tx *tx, int error)
 {
+	const struct fp_tunnel none = { .descriptor = -1 };
+
 	fp_error(&tx->counts, FP_CALL_TUNNEL_READ, error, 1);
 	if (!fp_is_gone(error))
 		return;
-	tx->tunnel.descriptor = -1;
+	use_tunnel(tx, &none);
 	fp_worker_tunnel_lost(tx->worker, error);
 }
 
@@ -298,11 +314,12 @@ static size_t take_packet(struct fp_tx *tx)
 	return (size_t)length;
 }
 
-/* Returns whether the tunnel may hold more. */
-static bool drain(struct fp_tx *tx)
+bool fp_tx_drain(struct fp_tx *tx)
 {
 	size_t octets = 0;
 
+	if (tx->tunnel.descriptor < 0)
+		return false;
 	for (int reads = 0; reads < BUDGET_READS && octets < BUDGET_OCTETS; reads++) {
 		size_t length = take_packet(tx);
 
@@ -318,7 +335,7 @@ static bool drain(struct fp_tx *tx)
 
 /* --- the thread ---------------------------------------------------------------------------- */
 
-static void answer_request(struct fp_tx *tx)
+void fp_tx_answer(struct fp_tx *tx)
 {
 	struct fp_worker *worker = tx->worker;
 	struct fp_peer *peer;
@@ -327,7 +344,7 @@ static void answer_request(struct fp_tx *tx)
 	(void)!read(worker->wake_tx, &woken, sizeof(woken));
 	pthread_mutex_lock(&worker->request_lock);
 	if (worker->request == FP_REQUEST_TUNNEL) {
-		tx->tunnel = *worker->request_tunnel;
+		use_tunnel(tx, worker->request_tunnel);
 	} else if (worker->request == FP_REQUEST_EXIT) {
 		peer = fp_peer_find(&worker->peers, worker->request_peer);
 		if (peer != NULL)
@@ -357,13 +374,13 @@ void *fp_tx_run(void *argument)
 		poll(watched, 2, more ? 0 : due > now ? (int)(due - now) : 0);
 		fp_grace_online(&worker->peers.grace, FP_READER_TX);
 		if (watched[0].revents != 0)
-			answer_request(tx);
+			fp_tx_answer(tx);
 		now = fp_now();
 		if (now >= due) {
 			due = now + FP_TICK_MILLISECONDS;
 			fp_keepalive_tick(worker, tx, now);
 		}
-		more = tx->tunnel.descriptor >= 0 && watched[1].revents != 0 && drain(tx);
+		more = watched[1].revents != 0 && fp_tx_drain(tx);
 		fp_grace_offline(&worker->peers.grace, FP_READER_TX);
 	}
 	return NULL;

@@ -33,6 +33,18 @@ bool fp_tx_special(struct fp_tx *tx, struct fp_peer *peer, const uint8_t *messag
 		   enum fp_drop exhausted);
 
 /**
+ * fp_tx_drain() - send what the tunnel holds, up to a bound
+ *
+ * Return: whether it may hold more.
+ */
+bool fp_tx_drain(struct fp_tx *tx);
+
+/**
+ * fp_tx_answer() - do what was asked of the sending thread
+ */
+void fp_tx_answer(struct fp_tx *tx);
+
+/**
  * fp_tx_counts() - its drops
  */
 struct fp_counts *fp_tx_counts(struct fp_tx *tx);

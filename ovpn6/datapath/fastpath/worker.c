@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "both.h"
 #include "rx.h"
 #include "tx.h"
 
@@ -28,12 +29,15 @@ static void wake(int descriptor)
 static int open_descriptors(struct fp_worker *worker)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = FP_NO_LINK };
+	struct epoll_event event_tx = { .events = EPOLLIN, .data.u32 = FP_WAKE_TX_EVENT };
 
 	worker->wake_rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	worker->wake_tx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (worker->wake_rx < 0 || worker->wake_tx < 0 || worker->epoll < 0 ||
-	    epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake_rx, &event) != 0)
+	    epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake_rx, &event) != 0 ||
+	    (worker->single &&
+	     epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake_tx, &event_tx) != 0))
 		return errno;
 	return 0;
 }
@@ -43,15 +47,18 @@ static int start_threads(struct fp_worker *worker)
 {
 	void *(*const runs[THREADS])(void *) = { fp_tx_run, fp_rx_run };
 	void *const arguments[THREADS] = { worker->tx, worker->rx };
+	unsigned int wanted = worker->single ? 1 : THREADS;
 	sigset_t all, before;
 	int error = 0;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (error == 0 && worker->started < THREADS) {
+	while (error == 0 && worker->started < wanted) {
 		unsigned int i = worker->started;
 
-		error = pthread_create(&worker->threads[i], NULL, runs[i], arguments[i]);
+		error = worker->single ?
+				pthread_create(&worker->threads[i], NULL, fp_both_run, worker) :
+				pthread_create(&worker->threads[i], NULL, runs[i], arguments[i]);
 		if (error == 0)
 			worker->started++;
 	}
@@ -92,6 +99,7 @@ struct fp_worker *fp_worker_new(const struct fp_worker_settings *settings, int *
 	worker->window = settings->window;
 	worker->window_milliseconds = settings->window_milliseconds;
 	worker->copy_dscp = settings->copy_dscp;
+	worker->single = settings->single;
 	worker->label_flows = settings->flow_secret != NULL;
 	if (worker->label_flows)
 		memcpy(worker->flow_secret, settings->flow_secret, OVPN6_FLOW_SECRET);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One worker: a thread that seals and sends what comes out of the tunnel device, one that opens
- * and writes into it what comes out of the sockets, and what Python may ask of them.
+ * and writes into it what comes out of the sockets, and what Python may ask of them. On a machine
+ * with few processors one thread is both (both.h).
  *
- * Functions here are called by one thread of control at a time, which is none of the two.
+ * Functions here are called by one thread of control at a time, which is none of these.
  */
 #ifndef OVPN6_FASTPATH_WORKER_H
 #define OVPN6_FASTPATH_WORKER_H
@@ -25,8 +26,10 @@
 #define FP_READER_RX 1
 
 #define FP_TICK_MILLISECONDS 1000
-/* Link ids are below: this one stands for the wake-up of the receiving thread. */
+/* Link ids are below: these stand for wake-ups and, in a worker of one thread, for the tunnel. */
 #define FP_NO_LINK UINT32_MAX
+#define FP_WAKE_TX_EVENT (UINT32_MAX - 1)
+#define FP_TUNNEL_EVENT (UINT32_MAX - 2)
 
 struct fp_rx;
 struct fp_tx;
@@ -57,6 +60,7 @@ struct fp_tunnel {
  * @epoll: of the receiving thread, which @wake_rx wakes; likewise @wake_tx
  * @window: size of replay windows, and their time bound
  * @copy_dscp: outer packets get the DSCP of inner ones (passtos)
+ * @single: one thread does the work of both
  * @label_flows: outer packets get flow labels by inner flow, under @flow_secret
  * @request: what the sending thread is asked to do; under @request_lock
  * @control_counts: of the caller's own sends
@@ -73,6 +77,7 @@ struct fp_worker {
 	uint32_t window;
 	uint32_t window_milliseconds;
 	bool copy_dscp;
+	bool single;
 	bool label_flows;
 	uint8_t flow_secret[OVPN6_FLOW_SECRET];
 	_Atomic bool stop;
@@ -96,6 +101,7 @@ struct fp_worker_settings {
 	uint32_t window;
 	uint32_t window_milliseconds;
 	bool copy_dscp;
+	bool single;
 	const uint8_t *flow_secret;
 };
 

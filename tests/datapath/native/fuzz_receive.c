@@ -103,7 +103,7 @@ void fuzz_datagrams(struct fuzz_input *input, uint8_t mode)
 			arrival.size = arrival.length;
 		split(rx, link, &arrival, octets[count++]);
 	}
-	tick(rx->worker, 1000000);
+	fp_rx_tick(rx->worker, 1000000);
 	ovpn6_merge_flush(&rx->merger);
 	while (count > 0)
 		free(octets[--count]);

@@ -1,4 +1,5 @@
-"""Changes of every kind at a native worker under full load, for so many seconds.
+"""Changes of every kind at a native worker under full load, for so many seconds; after the word
+``single`` at one that has one thread.
 
 Run by netns-tests/test_fastpath_sanitized.py with a worker that was built with a sanitizer. Ends
 with an error when packets stopped passing or anything was delivered that was not sent.
@@ -109,8 +110,8 @@ def prefix(peer: int, turn: int) -> bytes:
     return b"\x20\x01" + peer.to_bytes(2, "big") + turn.to_bytes(12, "big")
 
 
-def main(seconds: float) -> int:
-    alone = Alone()
+def main(seconds: float, *, single: bool) -> int:
+    alone = Alone(single=single)
     load = Load(alone, seconds)
     there = to_sockaddr(to_endpoint(alone.outside.getsockname()), socket.AF_INET6)
     load.thread.start()
@@ -131,4 +132,4 @@ def main(seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1])))
+    sys.exit(main(float(sys.argv[1]), single=sys.argv[2:] == ["single"]))
