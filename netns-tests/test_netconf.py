@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import pickle
+import re
 import signal
 import socket
 import struct
@@ -20,15 +21,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from ovpn6.model.addresses import IPInterface
+from ovpn6.model.addresses import IPInterface, IPNetwork
 from ovpn6.model.errors import ConfigError, HostError, UsageError
-from ovpn6.model.specs import HostPlan, RouteVia
+from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
 from ovpn6.netconf.forwarding import needed_settings, restore_settings, write_settings
 from ovpn6.netconf.netlink import NetlinkHost
 from ovpn6.netconf.netlink_namespace import NetlinkNamespace
@@ -64,7 +65,10 @@ from pathlib import Path
 from ovpn6.netconf.netlink import NetlinkHost
 host = NetlinkHost(Path(sys.argv[1]))
 host.open(sys.argv[2], "", "victim")
-host.apply(pickle.loads(bytes.fromhex(sys.argv[3])))
+plan, *fits = pickle.loads(bytes.fromhex(sys.argv[3]))
+host.apply(plan)
+for fit in fits:
+    host.fit(fit)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -156,7 +160,8 @@ class NetlinkBench:
             for name in (f"net/{family}/conf/{interface}/{knob}" for knob in KNOBS)
         }
         order = json.dumps
-        return [sorted(part, key=order) for part in shown], settings
+        tables = ip("netns", "exec", name, "nft", "list", "tables")
+        return [sorted(part, key=order) for part in shown], settings, tables
 
     def foreign_route(self, route: KernelRoute) -> None:
         assert route.hop is not None
@@ -183,8 +188,13 @@ class NetlinkBench:
     def remove_device(self, name: str) -> None:
         remove_persistent_tun(name)
 
-    def apply_and_die(self, wanted: HostPlan, device: str = "tun0") -> None:
-        order = [str(self.state_dir), device, pickle.dumps(wanted).hex()]
+    def segments(self, device: str) -> dict[IPNetwork, int]:
+        if f"ovpn6-{device}" not in nft("list", "tables"):
+            return {}
+        return segments_of(nft("list", "table", "inet", f"ovpn6-{device}"))
+
+    def apply_and_die(self, wanted: HostPlan, *fits: PeerFit, device: str = "tun0") -> None:
+        order = [str(self.state_dir), device, pickle.dumps((wanted, *fits)).hex()]
         child = subprocess.Popen(
             [sys.executable, "-c", VICTIM, *order],
             stdin=subprocess.PIPE,
@@ -199,6 +209,24 @@ class NetlinkBench:
 
     def recover(self) -> None:
         assert recover(self.state_dir)
+
+
+def nft(*arguments: str) -> str:
+    done = subprocess.run(["nft", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def segments_of(listed: str) -> dict[IPNetwork, int]:
+    """The maps of a table that nft lists, and the last rules of its chains."""
+    found: dict[IPNetwork, int] = {}
+    for length, elements in re.findall(r"map ipv[46]_(\d+) {[^}]*elements = {([^}]*)}", listed):
+        for address, size in re.findall(r"(\S+) : (\d+)", elements):
+            found[ip_network(f"{address}/{length}")] = int(size)
+    for version, everything in ((6, "::/0"), (4, "0.0.0.0/0")):
+        chain = listed.partition(f"chain from{version} {{")[2].partition("}")[0]
+        for size in re.findall(r"^\s*tcp option maxseg size set (\d+)$", chain, re.M):
+            found[ip_network(everything)] = int(size)
+    return found
 
 
 @pytest.fixture
@@ -238,7 +266,7 @@ def test_it_works_from_inside_a_running_event_loop(bench: NetlinkBench) -> None:
 def test_a_killed_daemon_with_a_device_of_its_own_leaves_nothing(bench: NetlinkBench) -> None:
     before = bench.snapshot()
     bench.add_device("tun1")
-    bench.apply_and_die(FULL, "tun1")
+    bench.apply_and_die(FULL, device="tun1")
     bench.remove_device("tun1")  # as the kernel does with one that is not persistent
     assert bench.snapshot() != before
     lines = recover(bench.state_dir)

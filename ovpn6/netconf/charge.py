@@ -17,7 +17,7 @@ from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
-from ovpn6.netconf.fits import Fits
+from ovpn6.netconf.fits import PeerRoutes, PeerSegments
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     needed_settings,
@@ -77,7 +77,8 @@ class Charge:
         self._applied: HostPlan | None = None
         self._known_hops: dict[IPNetwork, Hop | None] = {}
         self._whole: dict[PeerId, PeerFit] = {}
-        self._fits = Fits(tunnel, self._ground({}), notice)
+        self._fits = PeerRoutes(tunnel, self._ground({}), notice)
+        self._segments = PeerSegments(lambda: tunnel.limit_segments(ledger.device), notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
 
@@ -126,6 +127,7 @@ class Charge:
 
     def fit(self, fit: PeerFit) -> None:
         """Give a peer its sizes; before the first plan, together with that."""
+        self._segments.fit(fit)
         if has_whole_device(fit):
             self._whole.pop(fit.peer, None)
             self._whole[fit.peer] = fit
@@ -135,6 +137,7 @@ class Charge:
 
     def release(self, peer: PeerId) -> None:
         """Take them back."""
+        self._segments.release(peer)
         if self._whole.pop(peer, None) is not None:
             self._resize()
         else:
@@ -146,6 +149,7 @@ class Charge:
             undoing = Undoing(self._namespaces, self.ledger, self._journal.others())
             undoing.run()
             self._journal.close(keep=bool(undoing.errors))
+        self._segments.close()
         for namespace in self._namespaces.values():
             namespace.close()
         if undoing.errors:

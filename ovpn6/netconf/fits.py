@@ -1,33 +1,37 @@
-"""The routes of peers with networks of their own, kept apart from the plan's.
+"""What the host does for the sizes of single peers, kept apart from the plan.
 
-A server has a thousand of them and one is fitted at each connect, so nothing here looks at all
-routes, and no journal is written: the routes lead into the tunnel device, so they go with it, or
-are found by it (:mod:`ovpn6.netconf.undo`).
+A server has a thousand peers and fits one at each connect, so nothing here looks at all of them,
+and no journal is written: the routes lead into the tunnel device, so they go with it or are found
+by it (:mod:`ovpn6.netconf.undo`); the packet filter's table goes with our socket.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import PeerFit
-from ovpn6.netconf.fitting import Claims, Ground, fitted_routes
+from ovpn6.netconf.fitting import Claims, Ground, fitted_routes, fitted_segments
 from ovpn6.netconf.interface import Notice
-from ovpn6.netconf.namespace import Namespace
+from ovpn6.netconf.namespace import Namespace, SegmentLimits
 from ovpn6.netconf.plan import KernelRoute, RouteKey
 
 
-class Fits:
-    """Of one device. Errors are ``HostError``; the next :meth:`fit` tries again what failed."""
+class PeerRoutes:
+    """Routes to peers with networks of their own, in one device's namespace.
+
+    Errors are ``HostError``; the next :meth:`fit` tries again what failed.
+    """
 
     def __init__(self, namespace: Namespace, ground: Ground, notice: Notice) -> None:
         self._namespace = namespace
         self._ground = ground
         self._notice = notice
         self._fits: dict[PeerId, PeerFit] = {}
-        self._claims = Claims()
+        self._claims: Claims[RouteKey, KernelRoute] = Claims()
         self._standing: dict[RouteKey, KernelRoute] = {}
 
     @property
@@ -59,7 +63,7 @@ class Fits:
 
     def _stand(self, keys: Iterable[RouteKey]) -> None:
         for key in keys:
-            wanted, base = self._claims.wanted(key), self._ground.base(key)
+            wanted, base = self._claims.newest(key), self._ground.base(key)
             now = self._standing.get(key, base)
             if wanted is None:
                 self._withdraw(now, base)
@@ -88,3 +92,48 @@ class Fits:
             self._notice(f"{error}; the host's own route is used, ours is left out")
             return False
         return True
+
+
+class PeerSegments:
+    """The largest TCP segments of peers. Without the packet filter there are none, which is told
+    once."""
+
+    def __init__(self, open_limits: Callable[[], SegmentLimits], notice: Notice) -> None:
+        self._open = open_limits
+        self._notice = notice
+        self._limits: SegmentLimits | None = None
+        self._refused = False
+        self._claims: Claims[IPNetwork, int] = Claims()
+        self._standing: dict[IPNetwork, int] = {}
+
+    def fit(self, fit: PeerFit) -> None:
+        """Limit a peer's segments."""
+        self._stand(self._claims.replace(fit.peer, fitted_segments(fit)))
+
+    def release(self, peer: PeerId) -> None:
+        """No more."""
+        self._stand(self._claims.replace(peer, {}))
+
+    def close(self) -> None:
+        """None of them any more."""
+        if self._limits is not None:
+            self._limits.close()
+
+    def _stand(self, networks: Iterable[IPNetwork]) -> None:
+        wanted = {network: self._claims.newest(network) for network in networks}
+        todo = {n: size for n, size in wanted.items() if size != self._standing.get(n)}
+        if not todo or self._refused:
+            return
+        try:
+            if self._limits is None:
+                self._limits = self._open()
+            self._limits.change(todo)
+        except HostError as error:
+            self._refused = True
+            self._notice(f"{error}; TCP segments are not limited to what the path carries")
+            return
+        for network, size in todo.items():
+            if size is None:
+                del self._standing[network]
+            else:
+                self._standing[network] = size

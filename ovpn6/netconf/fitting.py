@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
@@ -21,6 +22,9 @@ from ovpn6.netconf.plan import (
     RouteKey,
 )
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 
 class Ground:
     """What the plan leads into the tunnel: the routes that fits stand on."""
@@ -30,13 +34,15 @@ class Ground:
         self._namespace = namespace
         self._device = device
         self._routes: dict[IPNetwork, list[KernelRoute]] = {}
-        self._prefixes: dict[int, set[int]] = {4: set(), 6: set()}
-        """Prefix lengths in use."""
+        self._main: set[IPNetwork] = set()
+        self._lengths: dict[int, set[int]] = {4: set(), 6: set()}
+        """Of what leads there in table main, by version."""
         for route in routes:
             if route.namespace == namespace and route.hop and route.hop.device == device:
                 self._routes.setdefault(route.destination, []).append(route)
                 if route.table == MAIN_TABLE:
-                    self._prefixes[route.destination.version].add(route.destination.prefixlen)
+                    self._main.add(route.destination)
+                    self._lengths[route.destination.version].add(route.destination.prefixlen)
 
     def base(self, key: RouteKey) -> KernelRoute | None:
         """The plan's own route of this key."""
@@ -58,39 +64,43 @@ class Ground:
             yield KernelRoute(self._namespace, network, MAIN_TABLE, metric, hop)
 
     def _covers(self, network: IPNetwork) -> bool:
-        for length in self._prefixes[network.version]:
-            if length < network.prefixlen and network.supernet(new_prefix=length) in self._routes:
-                return True
-        return False
+        return any(
+            length < network.prefixlen and network.supernet(new_prefix=length) in self._main
+            for length in self._lengths[network.version]
+        )
 
 
-class Claims:
-    """Which peer's route stands where several ask for the same: the newest one's, and that of the
+class Claims(Generic[Key, Value]):
+    """Whose value counts where several peers ask for the same: the newest one's, and that of the
     one before again when it goes (a client that connects anew before its old connection ends)."""
 
     def __init__(self) -> None:
-        self._of_key: dict[RouteKey, dict[PeerId, KernelRoute]] = {}
-        self._of_peer: dict[PeerId, tuple[RouteKey, ...]] = {}
+        self._of_key: dict[Key, dict[PeerId, Value]] = {}
+        self._of_peer: dict[PeerId, tuple[Key, ...]] = {}
 
-    def replace(self, peer: PeerId, routes: Mapping[RouteKey, KernelRoute]) -> list[RouteKey]:
-        """A peer's routes are these now; the keys to look at again."""
+    def replace(self, peer: PeerId, values: Mapping[Key, Value]) -> list[Key]:
+        """A peer's values are these now; the keys to look at again."""
         before = self._of_peer.pop(peer, ())
         for key in before:
-            if key not in routes:
+            if key not in values:
                 holders = self._of_key[key]
                 del holders[peer]
                 if not holders:
                     del self._of_key[key]
-        for key, route in routes.items():
-            self._of_key.setdefault(key, {})[peer] = route
-        if routes:
-            self._of_peer[peer] = tuple(routes)
-        return list(dict.fromkeys((*before, *routes)))
+        for key, value in values.items():
+            self._of_key.setdefault(key, {})[peer] = value
+        if values:
+            self._of_peer[peer] = tuple(values)
+        return list(dict.fromkeys((*before, *values)))
 
-    def wanted(self, key: RouteKey) -> KernelRoute | None:
-        """The newest claim."""
+    def newest(self, key: Key) -> Value | None:
+        """None without any."""
         holders = self._of_key.get(key)
         return next(reversed(holders.values())) if holders else None
+
+    def all(self, key: Key) -> Iterable[Value]:
+        """Oldest first."""
+        return self._of_key.get(key, {}).values()
 
 
 def has_whole_device(fit: PeerFit) -> bool:
@@ -106,6 +116,12 @@ def fitted_routes(fit: PeerFit, ground: Ground) -> dict[RouteKey, KernelRoute]:
         if mtu is not None and network.prefixlen:
             routes.update({route.key: route for route in ground.fitted(network, mtu)})
     return routes
+
+
+def fitted_segments(fit: PeerFit) -> dict[IPNetwork, int]:
+    """The largest TCP segment for each network of a peer; a default for the whole device."""
+    sizes = {n: (fit.ipv6 if n.version == 6 else fit.ipv4).mss for n in fit.networks}
+    return {network: size for network, size in sizes.items() if size}
 
 
 def fitted_plan(plan: HostPlan, fit: PeerFit) -> HostPlan:

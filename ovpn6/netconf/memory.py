@@ -8,12 +8,12 @@ a route allows; what a gateway needs; and what ``conf/all/forwarding`` does to t
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from ipaddress import IPv4Interface, IPv6Address
 
-from ovpn6.model.addresses import IPAddress, IPInterface
+from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.records import dataclass
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, Notice
@@ -43,6 +43,8 @@ class MemoryNamespace:
     fib: dict[tuple[object, ...], FibEntry] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    segments: dict[str, dict[IPNetwork, int]] = field(default_factory=dict)
+    """Largest TCP segments, by device."""
     _addresses: dict[int, list[IPInterface]] = field(default_factory=dict)
     _next_index: int = 1
 
@@ -182,6 +184,12 @@ class MemoryNamespace:
             self._operate(f"remove route {route}")
             del self.fib[route.key]
 
+    def limit_segments(self, device: str) -> MemorySegments:
+        """:meth:`MemoryWorld.kill` ends it too."""
+        self._operate(f"make table ovpn6-{device}")
+        self.segments[device] = {}
+        return MemorySegments(self, device)
+
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """One level."""
         prefix = f"{directory}/"
@@ -263,6 +271,27 @@ class MemoryNamespace:
                 del self.fib[key]
 
 
+@dataclass(slots=True)
+class MemorySegments:
+    """A :class:`ovpn6.netconf.namespace.SegmentLimits`."""
+
+    space: MemoryNamespace
+    device: str
+
+    def change(self, sizes: Mapping[IPNetwork, int | None]) -> None:
+        """At once."""
+        held = self.space.segments[self.device]
+        for network, size in sizes.items():
+            if size is None:
+                del held[network]
+            else:
+                held[network] = size
+
+    def close(self) -> None:
+        """Gone."""
+        self.space.segments.pop(self.device, None)
+
+
 _KNOBS = {
     "net/ipv4/conf": {"forwarding": "0"},
     "net/ipv6/conf": {"forwarding": "0", "force_forwarding": "0", "accept_ra": "1"},
@@ -291,8 +320,13 @@ class MemoryWorld:
 
     def kill(self) -> None:
         """Every instance dies without a word; only journals are left."""
-        self.dead += [journal.ledger for journal in self.live if journal.ledger is not None]
+        died = [journal.ledger for journal in self.live if journal.ledger is not None]
+        self.dead += died
         self.live.clear()
+        for ledger in died:
+            for space in self.namespaces.values():
+                if space.identity == ledger.tunnel_namespace:
+                    space.segments.pop(ledger.device, None)
 
     def recover(self) -> None:
         """What :func:`ovpn6.netconf.recovery.recover` does on a real host."""

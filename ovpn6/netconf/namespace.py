@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from ovpn6.model.addresses import IPAddress, IPInterface
+from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
 from ovpn6.model.records import dataclass
 from ovpn6.netconf.plan import KernelRoute
 
@@ -30,6 +30,17 @@ class FibEntry:
     protocol: int
     preference: int = 0
     usable: bool = True
+
+
+class SegmentLimits(Protocol):
+    """The largest TCP segments over one device, both ways."""
+
+    def change(self, sizes: Mapping[IPNetwork, int | None]) -> None:
+        """For these networks, octets; None leaves one to what covers it. A network of length 0 is
+        the default. Longest prefix first; never raised. ``HostError`` when nothing was changed."""
+
+    def close(self) -> None:
+        """No more limits; the end of the process does the same. May be called twice."""
 
 
 class Namespace(Protocol):
@@ -90,6 +101,9 @@ class Namespace(Protocol):
 
     def remove_route(self, route: KernelRoute) -> None:
         """Remove it, if it exists exactly so with ``ROUTE_PROTOCOL``."""
+
+    def limit_segments(self, device: str) -> SegmentLimits:
+        """Begin, for the device of this name. ``HostError`` without a packet filter."""
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """What ``/proc/sys/<directory>`` holds; empty when it does not exist."""

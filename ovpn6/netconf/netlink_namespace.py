@@ -24,8 +24,10 @@ from ovpn6.netconf.route_messages import (
     is_multipath,
     request,
 )
+from ovpn6.netconf.segment_table import SegmentTable
 from ovpn6.netconf.worker import NamespaceWorker
 from ovpn6.netlink.conversation import CREATE, DUMP, EXCLUSIVE, REPLACE, ROUTE, Conversation
+from ovpn6.netlink.nftables import Filter
 from ovpn6.netlink.parts import LinkHeader, ifaddrmsg, rtmsg
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
@@ -132,6 +134,10 @@ class NetlinkNamespace:
         """Names protocol, device and gateway, so that nobody else's route can match."""
         with _forgiving():
             self._route(f"remove route {route}", RTM_DELROUTE, route)
+
+    def limit_segments(self, device: str) -> SegmentTable:
+        """By nftables."""
+        return SegmentTable(self._worker.run(Filter), device)
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""

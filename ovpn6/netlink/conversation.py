@@ -59,7 +59,7 @@ class Conversation:
 
     def __init__(self, protocol: int) -> None:
         """``protocol``: :data:`ROUTE` or :data:`GENERIC`. Raises ``HostError``."""
-        self._socket = _open_socket(protocol)
+        self._socket = open_socket(protocol)
         try:
             for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -139,7 +139,7 @@ class Listener:
 
     def __init__(self, protocol: int, group: int) -> None:
         """``group`` is its number, not a bit. Raises ``HostError``."""
-        self._socket = _open_socket(protocol, socket.SOCK_NONBLOCK)
+        self._socket = open_socket(protocol, socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(PermissionError):
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LISTEN_OCTETS)
@@ -170,6 +170,15 @@ class Listener:
     def close(self) -> None:
         """May be called twice."""
         self._socket.close()
+
+
+def open_socket(protocol: int, flags: int = 0) -> socket.socket:
+    """A netlink socket, not yet bound. Raises ``HostError``."""
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags
+    try:
+        return socket.socket(socket.AF_NETLINK, kind, protocol)
+    except OSError as error:
+        raise _host_error("open a netlink socket", error) from None
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -223,14 +232,6 @@ def _decoder(message: type[Any]) -> Callable[[bytes], Any]:
         return answer
 
     return decode
-
-
-def _open_socket(protocol: int, flags: int = 0) -> socket.socket:
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags
-    try:
-        return socket.socket(socket.AF_NETLINK, kind, protocol)
-    except OSError as error:
-        raise _host_error("open a netlink socket", error) from None
 
 
 def _explanation(attributes: bytes) -> str:

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import pytest
 
-from ovpn6.model.addresses import IPInterface
+from ovpn6.model.addresses import IPInterface, IPNetwork
 from ovpn6.model.errors import HostError, UsageError
-from ovpn6.model.specs import HostPlan, Route, RouteVia
+from ovpn6.model.specs import HostPlan, PeerFit, Route, RouteVia
 from ovpn6.netconf.interface import Gateway, HostState
 from ovpn6.netconf.namespace import Namespace
 from ovpn6.netconf.plan import MAIN_TABLE, Hop, KernelRoute
@@ -69,8 +69,11 @@ class Bench(Protocol):
     def add_device(self, name: str) -> None:
         """Somebody makes a tunnel device, down and bare."""
 
-    def apply_and_die(self, plan: HostPlan) -> None:
-        """A daemon on tun0 applies the plan and is killed."""
+    def apply_and_die(self, plan: HostPlan, *fits: PeerFit) -> None:
+        """A daemon on tun0 applies the plan, fits the peers and is killed."""
+
+    def segments(self, device: str) -> dict[IPNetwork, int]:
+        """Largest TCP segments over a device, by network."""
 
     def recover(self) -> None:
         """The next start."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import FamilyFit, HostPlan, PeerFit
 from ovpn6.netconf.interface import HostState
@@ -116,6 +118,43 @@ class FitContract:
         host.close()
         assert bench.snapshot() == before
 
+    # --- TCP segments ----------------------------------------------------------------------------
+
+    def test_segments_are_limited_by_network_and_by_default(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(ROUTER)
+        host.fit(fit("fd00:6::9/128", "10.8.0.9/32", "fd77::/48", mtu6=1300, mtu4=None))
+        host.fit(fit("fd00:6::a/128", "::/0", peer=TWO, mtu6=None, mtu4=None))
+        assert bench.segments("tun0") == networks(
+            {"fd00:6::9/128": 1200, "10.8.0.9/32": 1220, "fd77::/48": 1200}
+            | {"fd00:6::a/128": 1200, "::/0": 1200}
+        )
+        host.release(ONE)
+        assert bench.segments("tun0") == networks({"fd00:6::a/128": 1200, "::/0": 1200})
+        host.release(TWO)
+        assert bench.segments("tun0") == {}
+
+    def test_another_fit_changes_the_segments(self, bench: Bench, host: HostState) -> None:
+        host.apply(plan())
+        host.fit(everything(1300, 1300))
+        smaller = PeerFit(ONE, (ip_network("::/0"),), FamilyFit(1280, 1148), FamilyFit(1208, 1168))
+        host.fit(smaller)
+        assert bench.segments("tun0") == networks({"::/0": 1148})
+        host.fit(replace(smaller, ipv6=FamilyFit(1280, 0)))
+        assert bench.segments("tun0") == {}
+
+    def test_segments_go_with_the_host_state_or_its_process(self, bench: Bench) -> None:
+        before = bench.snapshot()
+        host = bench.host()
+        host.open("tun0", "", "")
+        host.fit(everything(1300, 1300))
+        assert bench.segments("tun0")
+        host.close()
+        assert bench.snapshot() == before
+        bench.apply_and_die(plan(), everything(1300, 1300))
+        assert bench.segments("tun0") == {}
+
     # --- one peer that has the whole device ------------------------------------------------------
 
     def test_the_only_peers_sizes_are_the_devices(self, bench: Bench, host: HostState) -> None:
@@ -165,6 +204,10 @@ class FitContract:
         assert mtu_of(bench) == 1000
         host.fit(everything(1280, 1208))
         assert mtu_of(bench) == 1000
+
+
+def networks(sizes: dict[str, int]) -> dict[IPNetwork, int]:
+    return {ip_network(text): size for text, size in sizes.items()}
 
 
 def mtu_of(bench: Bench) -> int:

@@ -7,9 +7,9 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from ovpn6.model.addresses import IPInterface
+from ovpn6.model.addresses import IPInterface, IPNetwork
 from ovpn6.model.errors import HostError
-from ovpn6.model.specs import HostPlan
+from ovpn6.model.specs import HostPlan, PeerFit
 from ovpn6.netconf.memory import RA_PROTOCOL, MemoryHost, MemoryNamespace, MemoryWorld
 from ovpn6.netconf.plan import MAIN_TABLE, Hop, KernelRoute
 from tests.netconf.contract import (
@@ -86,7 +86,10 @@ class MemoryBench:
     def add_device(self, name: str) -> None:
         self.space.add_device(name)
 
-    def apply_and_die(self, wanted: HostPlan) -> None:
+    def segments(self, device: str) -> dict[IPNetwork, int]:
+        return dict(self.world.own.segments.get(device, {}))
+
+    def apply_and_die(self, wanted: HostPlan, *fits: PeerFit) -> None:
         survivors = list(self.world.live)
         self.world.live.clear()
         host = self.host()
@@ -94,6 +97,8 @@ class MemoryBench:
         self.world.live += survivors
         host.open("tun0", "", "victim")
         host.apply(wanted)
+        for fit in fits:
+            host.fit(fit)
         self.world.live[:] = [j for j in self.world.live if j not in survivors]
         self.world.kill()
         self.world.live += survivors
