@@ -20,6 +20,7 @@ Usage: ovpn6 --config FILE [--DIRECTIVE ARGS ...]   run a tunnel in the foregrou
        ovpn6 FILE                                   the same
        ovpn6 check FILE [--DIRECTIVE ARGS ...]      show what a configuration means, or its errors
        ovpn6 pki COMMAND ...                        certificates, keys and client profiles
+       ovpn6 doctor [FILE | --peer IP] [--json]     what stops packets, and what to do
        ovpn6 --genkey KIND [FILE]                   a single key, as with OpenVPN
        ovpn6 --mktun | --rmtun --dev NAME           a TUN device that stays
        ovpn6 --show-ciphers | --show-digests | --show-tls
@@ -92,6 +93,12 @@ def _pki(words: list[str]) -> int:
     return pki_main(words)
 
 
+def _doctor(words: list[str]) -> int:
+    from ovpn6.doctor.command import main as doctor_main
+
+    return doctor_main(words)
+
+
 def _genkey(words: list[str]) -> int:
     from ovpn6.pki.genkey import genkey
 
@@ -155,7 +162,11 @@ def _remove_tun(words: list[str]) -> int:
     return remove_tun(words)
 
 
-_SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"check": _check, "pki": _pki}
+_SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "check": _check,
+    "doctor": _doctor,
+    "pki": _pki,
+}
 _FLAGS: dict[str, Callable[[list[str]], int]] = {
     "--help": _show_help,
     "-h": _show_help,

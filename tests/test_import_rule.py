@@ -26,7 +26,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "daemon": EVERYTHING_BELOW,
     "lab": ("model",),
     "pki": ("model", "protocol.static_key", "protocol.tls_crypt_v2"),
-    "cli": ("config", "daemon", "model", "pki"),
+    "doctor": ("config", "model", "mtu"),
+    "cli": ("config", "daemon", "doctor", "model", "pki"),
     "__main__": ("cli",),
     "__init__": (),
 }
