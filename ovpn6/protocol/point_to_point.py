@@ -38,7 +38,8 @@ class Disagreement(PeerError):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both ends do. ``control_exit``: goodbye is said in the control channel."""
+    """What both ends do. ``control_exit``: goodbye is said in the control channel. ``copy_ecn``:
+    each carries congestion marks of outer packets inside, so inner ones may go outside."""
 
     cipher: str
     peer: PeerId
@@ -46,6 +47,7 @@ class Agreement:
     dynamic_tls_crypt: bool
     control_exit: bool
     data_format: DataFormat = DataFormat.CLASSIC
+    copy_ecn: bool = False
 
     def __str__(self) -> str:
         return (
@@ -62,10 +64,11 @@ def agree(
     *,
     is_server: bool,
     data_epoch: bool = False,
+    ecn: bool = False,
 ) -> Agreement:
     """From our ciphers and the peer's abilities. ``export`` gives keying material of the session;
-    ``fallback`` is ``data-ciphers-fallback``; ``data_epoch``: our data path has the epoch format.
-    Raises ``Disagreement``."""
+    ``fallback`` is ``data-ciphers-fallback``; ``data_epoch``: our data path has the epoch format;
+    ``ecn``: it carries outer marks inside. Raises ``Disagreement``."""
     if not peer.has(IvProto.NCP_P2P | IvProto.DATA_V2):
         raise Disagreement(
             "the peer does not negotiate as one of two equal ends, so its data packets would be of "
@@ -88,16 +91,23 @@ def agree(
             if data_epoch and peer.ekm and peer.has(IvProto.DATA_EPOCH)
             else DataFormat.CLASSIC
         ),
+        copy_ecn=ecn and peer.ecn,
     )
 
 
 def peer_info(
-    ciphers: Iterable[str], extra: Iterable[tuple[str, str]] = (), *, data_epoch: bool = False
+    ciphers: Iterable[str],
+    extra: Iterable[tuple[str, str]] = (),
+    *,
+    data_epoch: bool = False,
+    ecn: bool = False,
 ) -> str:
     """Our peer-info in either part: one ``NAME=value`` a line."""
     bits = IV_PROTO | IvProto.DATA_EPOCH if data_epoch else IV_PROTO
-    pairs = (("IV_CIPHERS", ":".join(ciphers)), ("IV_PROTO", str(int(bits))), *extra)
-    return "".join(f"{name}={value}\n" for name, value in pairs)
+    pairs = [("IV_CIPHERS", ":".join(ciphers)), ("IV_PROTO", str(int(bits)))]
+    if ecn:
+        pairs.append(("IV_ECN", "1"))
+    return "".join(f"{name}={value}\n" for name, value in (*pairs, *extra))
 
 
 def differences(expected: str, actual: str) -> list[str]:

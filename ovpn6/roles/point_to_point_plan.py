@@ -66,6 +66,7 @@ def plan_tunnel(
         dynamic_tls_crypt=agreement.dynamic_tls_crypt,
         control_exit=agreement.control_exit,
         data_format=agreement.data_format,
+        copy_ecn=agreement.copy_ecn,
         peer=agreement.peer,
         framing=Framing.STUB if data.comp_stub else Framing.NONE,
         keepalive=data.keepalive,
@@ -99,7 +100,10 @@ def connection_settings(
         transport=entry.transport,
         options=words(config, entry).ours,
         peer_info=peer_info(
-            context.ciphers, extra_peer_info(control), data_epoch=context.data_epoch
+            context.ciphers,
+            extra_peer_info(control),
+            data_epoch=context.data_epoch,
+            ecn=context.ecn,
         ),
         tls_timeout=control.tls_timeout,
         hand_window=control.hand_window,

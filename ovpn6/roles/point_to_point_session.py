@@ -290,6 +290,7 @@ def ending_of(report: Input, tunnel: Tunnel) -> list[Step]:
             return [
                 log(Level.INFO, "OCC exit message received by peer"),
                 Ending("remote-exit"),
+            ecn=context.ecn,
             ]
         case _:
             return []

@@ -54,6 +54,7 @@ class Wish:
     data: DataConfig = field(default_factory=DataConfig)
     scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
     persist_tun: bool = False
+    ecn: bool = False
 
 
 def config(wish: Wish, *, is_server: bool) -> TunnelConfig:
@@ -122,6 +123,7 @@ class End:
                 ciphers=tuple(self._wish.ciphers),
                 framings=frozenset({Framing.NONE}),
                 occ=True,
+                ecn=self._wish.ecn,
                 environment={},
                 acceptor=acceptor if self._is_server else None,
                 wrapping=(None if self._is_server else (lambda _: ClientWrapping(PlainWrapper()))),

@@ -70,6 +70,14 @@ def test_whoever_begins_both_have_the_same_peer_id_and_mirrored_keys(
     assert [end.state for end in pair.ends] == ["CONNECTED", "CONNECTED"]
 
 
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("theirs", [True, False])
+def test_marks_go_outside_when_both_ends_carry_them_inside(ours: bool, theirs: bool) -> None:
+    pair = Pair(Wish(ecn=ours), Wish(remote=SERVER, ecn=theirs)).connect()
+    copied = [order.spec.copy_ecn for end in pair.ends for order in end.of(AddPeer)]
+    assert copied == [ours and theirs] * 2
+
+
 def test_both_beginning_costs_no_retransmission_time() -> None:
     pair = Pair(TO_CLIENT, TO_SERVER).start()
     began = pair.now
