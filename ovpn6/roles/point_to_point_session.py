@@ -256,6 +256,7 @@ class PeerSession:
             lambda label, length: self._connection.export(key_id, label, length),
             is_server=context.config.is_tls_server,
             data_epoch=context.data_epoch,
+            ecn=context.ecn,
         )
 
     def _message(self, text: str) -> list[Step]:
@@ -290,7 +291,6 @@ def ending_of(report: Input, tunnel: Tunnel) -> list[Step]:
             return [
                 log(Level.INFO, "OCC exit message received by peer"),
                 Ending("remote-exit"),
-            ecn=context.ecn,
             ]
         case _:
             return []
