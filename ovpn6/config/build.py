@@ -42,6 +42,7 @@ def build_config(draft: Draft) -> TunnelConfig:
         control=draft.control,
         data=_data(draft, is_server=is_server),
         host=_host(draft),
+        mtu=replace(draft.mtu, mssfix=draft.link.mssfix, mtu_disc=draft.link.mtu_disc),
         sockets=draft.sockets,
         scripts=draft.scripts,
         server=server,
@@ -217,6 +218,8 @@ def _remote_of(draft: Draft, link: LinkDraft, line: RemoteLine) -> Remote:
         local_port=port if bound and not link.nobind else 0,
         connect_timeout=link.connect_timeout,
         explicit_exit_notify=notify,
+        mssfix=link.mssfix,
+        mtu_disc=link.mtu_disc,
     )
 
 

@@ -26,6 +26,8 @@ from ovpn6.config.schema import (
     DataConfig,
     FileRef,
     HostConfig,
+    Mssfix,
+    MtuConfig,
     PeerConfig,
     ProcessConfig,
     PushedConfig,
@@ -75,6 +77,8 @@ class LinkDraft:
     nobind: bool = False
     connect_timeout: int = 120
     explicit_exit_notify: int = 0
+    mssfix: Mssfix | None = None
+    mtu_disc: str = "maybe"
     tls_auth: FileRef | None = None
     key_direction: int | None = None
     tls_crypt: FileRef | None = None
@@ -137,6 +141,7 @@ class Draft:
     control: ControlConfig = ControlConfig()
     data: DataConfig = DataConfig()
     host: HostConfig = HostConfig()
+    mtu: MtuConfig = MtuConfig()
     sockets: SocketOptions = SocketOptions()
     scripts: ScriptsConfig = ScriptsConfig()
     server: ServerConfig = ServerConfig()

@@ -195,6 +195,13 @@ def _mtu(draft: Draft, config: TunnelConfig) -> None:
     if has_ipv6 and host.tun_mtu < IPV6_MINIMUM_MTU:
         message = f"IPv6 needs an MTU of {IPV6_MINIMUM_MTU}, and tun-mtu is {host.tun_mtu}"
         draft.fail(message, source, f"set tun-mtu {IPV6_MINIMUM_MTU} or more")
+    timers = config.mtu
+    if not timers.probe < timers.confirm < timers.raise_:
+        message = "each of path-mtu-timers must be longer than the one before"
+        draft.fail(message, draft.source_of("path-mtu-timers"), "path-mtu-timers 1 10 600")
+    if timers.largest and timers.largest < timers.base:
+        source_of_base = draft.source_of("path-mtu-base")
+        draft.fail("path-mtu-base is greater than path-mtu-max", source_of_base, "lower it")
     if host.tun_mtu > host.tun_mtu_max and draft.is_given("tun-mtu-max"):
         draft.fail("tun-mtu is greater than tun-mtu-max", source, "raise tun-mtu-max")
 

@@ -60,6 +60,19 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Mssfix:
+    """``mssfix``: an upper bound for what TCP inside the tunnel makes of a packet, octets; 0 leaves
+    TCP's segments alone.
+
+    ``how`` says of what: "" of the UDP payload, ``mtu`` of the whole outer packet, ``fixed`` of the
+    inner packet.
+    """
+
+    octets: int
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Remote:
     """One place a client may connect to: a ``remote`` line or a ``<connection>`` block."""
 
@@ -71,6 +84,8 @@ class Remote:
     local_port: int = 0
     connect_timeout: int = 120
     explicit_exit_notify: int = 0
+    mssfix: Mssfix | None = None
+    mtu_disc: str = "maybe"
     tls_auth: FileRef | None = None
     key_direction: int | None = None
     tls_crypt: FileRef | None = None
@@ -201,6 +216,24 @@ class DataConfig:
     comp_stub_v2: bool = False
     """``compress stub-v2``: packets as without it, but clients may announce that framing."""
     disable_dco: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MtuConfig:
+    """Packet sizes and path MTU discovery; a remote has ``mssfix`` and ``mtu_disc`` of its own."""
+
+    mssfix: Mssfix | None = None
+    """None: whatever the path's MTU allows."""
+    mtu_disc: str = "maybe"
+    """``maybe``, ``yes`` (and nothing is ever fragmented outside) or ``no``: nothing is probed."""
+    base: int = 0
+    """Where the search begins, octets of an outer packet; 0 is 1280 over IPv6, 1200 over IPv4."""
+    largest: int = 0
+    """Nothing longer is probed; 0 is what a full inner packet needs."""
+    probe: float = 1.0
+    confirm: float = 10.0
+    raise_: float = 600.0
+    """Seconds: PROBE_TIMER, CONFIRMATION_TIMER and PMTU_RAISE_TIMER of RFC 8899."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +399,7 @@ class TunnelConfig:
     control: ControlConfig = ControlConfig()
     data: DataConfig = DataConfig()
     host: HostConfig = HostConfig()
+    mtu: MtuConfig = MtuConfig()
     sockets: SocketOptions = SocketOptions()
     scripts: ScriptsConfig = ScriptsConfig()
     server: ServerConfig | None = None

@@ -21,6 +21,7 @@ from ovpn6.model.flow import (
     KeyWornOut,
     LinkAccepted,
     LinkClosed,
+    PacketTooBig,
     PeerExited,
     PeerExpired,
     PeerFloated,
@@ -43,6 +44,7 @@ OF_REMOTE_ENDS = (
     KeyWornOut,
     LinkAccepted,
     LinkClosed,
+    PacketTooBig,
     PeerExited,
     PeerExpired,
     PeerFloated,
@@ -136,7 +138,7 @@ class RoleLoop:
 def _who(happened: Input) -> str:
     """Whom an input is about, for log lines."""
     match happened:
-        case ControlReceived() | PeerFloated() | FloatConflict():
+        case ControlReceived() | PeerFloated() | FloatConflict() | PacketTooBig():
             return str(happened.path)
         case LinkAccepted():
             return str(happened.remote)

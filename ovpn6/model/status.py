@@ -8,6 +8,21 @@ from ovpn6.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class PathStatus:
+    """What fits through the path to a peer. ``path``: the largest outer packet, None where it is
+    not found out; ``tunnel``: the largest inner packet that travels in one outer packet.
+    ``learned`` says from what, ``since`` is on the role's clock; ``sent`` and ``lost`` count
+    probes."""
+
+    path: int | None
+    tunnel: int
+    learned: str
+    since: Instant
+    sent: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PeerStatus:
     """One connected peer. ``connected`` is on the role's clock; addresses None when not given."""
 
@@ -20,6 +35,7 @@ class PeerStatus:
     cipher: str
     connected: Instant
     routes: tuple[IPNetwork, ...] = ()
+    sizes: PathStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

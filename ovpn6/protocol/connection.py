@@ -219,6 +219,10 @@ class Connection:
             key_id, AckQueue(), now, Opcode.CONTROL_V1, message_id, bytes(padding)
         )
 
+    def forget_probes(self) -> None:
+        """The peer is reached by another path: answers to probes of the old one count nothing."""
+        self._probes.forget()
+
     # --- what a role decides -------------------------------------------------------------------
 
     def set_credentials(self, credentials: Credentials) -> None:
@@ -281,6 +285,11 @@ class Connection:
     def newest_key_id(self) -> KeyId:
         """Of the newest negotiation, finished or not."""
         return self._must_newest().plan.key_id
+
+    @property
+    def acknowledged(self) -> bool:
+        """The peer has all of the newest negotiation: it can be probed."""
+        return self._newest is not None and self._newest.state is State.ACKNOWLEDGED
 
     @property
     def unanswered(self) -> bool:

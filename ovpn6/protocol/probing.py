@@ -27,7 +27,7 @@ _MOST_FLYING = 8
 @dataclass(frozen=True, slots=True)
 class _Flying:
     octets: int
-    probe: int
+    probe: int | None
     sent: Instant
 
 
@@ -66,6 +66,13 @@ class ProbeIds:
         smallest = min(flying, key=lambda one: one.octets)
         flying.remove(smallest)
         return smallest.probe
+
+    def forget(self) -> None:
+        """Answers to what was sent so far answer nothing any more: it took another path."""
+        self._flying = {
+            message: [_Flying(0, None, one.sent) for one in flying]
+            for message, flying in self._flying.items()
+        }
 
     def _of_this_size(self, usable: list[MessageId], octets: int, now: Instant) -> MessageId | None:
         """A message that stands for this size alone, as when a probe is sent again."""

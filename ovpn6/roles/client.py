@@ -92,6 +92,8 @@ class ClientRole:
                 return self._refused(happened, now)
             case flow.DeviceLost():
                 return self._device_lost(happened, now)
+            case flow.PacketTooBig() if self._session is not None:
+                return self._run(self._session.too_big(happened, now), now)
             case _:
                 return self._reported(happened, now)
 
@@ -175,10 +177,10 @@ class ClientRole:
             return []
         match report:
             case flow.PeerFloated():
-                session.floated(report.path)
                 line = log(Level.INFO, f"Peer floated to {report.path}")
+                fits = self._run(session.floated(report.path, now), now)
                 way = self._host.make_way(report.path.remote.address)
-                return [line, *way, *self._ipchange(session)]
+                return [line, *way, *fits, *self._ipchange(session)]
             case flow.KeyConfirmed():
                 return self._run(session.key_confirmed(report.key_id), now)
             case flow.KeyWornOut():
@@ -220,6 +222,9 @@ class ClientRole:
         """The host did not do what we asked."""
         action, line = failed.action, log(Level.ERROR, str(failed.error))
         session = self._session
+        if isinstance(action, flow.SendProbe):
+            steps = [] if session is None else session.probe_refused(action, failed.error, now)
+            return self._run(steps, now)
         if isinstance(action, OpenLink):
             if session is None or session.target.link != action.link:
                 return []

@@ -15,6 +15,7 @@ from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork, Path
 from ovpn6.model.names import NO_PEER_ID, PeerId, Transport
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DataFormat, Framing, HostPlan, Keepalive, PeerSpec, Route
+from ovpn6.mtu.overhead import IPV6_MINIMUM
 from ovpn6.protocol.negotiation_rules import options_words
 from ovpn6.roles.client_pull import PushRefused
 from ovpn6.roles.route_plan import RoutePlan, RouteSetting, plan_routes
@@ -247,7 +248,13 @@ def _mtu(config: TunnelConfig, pushed: PushedConfig, notices: list[str]) -> int:
             f"Server-pushed tun-mtu is too large, please add tun-mtu-max {pushed.tun_mtu} in the "
             f"client configuration"
         )
-    return min(pushed.tun_mtu, limit)
+    mtu = min(pushed.tun_mtu, limit)
+    if mtu < IPV6_MINIMUM and any(each.version == 6 for each in _addresses(config, pushed)):
+        notices.append(
+            f"Server-pushed tun-mtu {mtu} is refused: IPv6 needs {IPV6_MINIMUM}, which is used"
+        )
+        return IPV6_MINIMUM
+    return mtu
 
 
 def _addresses(config: TunnelConfig, pushed: PushedConfig) -> tuple[IPInterface, ...]:

@@ -12,15 +12,17 @@ from __future__ import annotations
 from ovpn6.config.load import parse_push
 from ovpn6.config.schema import ClientConfig, Remote
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.errors import PeerError
+from ovpn6.model.errors import HostError, PeerError
 from ovpn6.model.flow import (
     Action,
     AddPeer,
     CloseLink,
     ControlReceived,
+    PacketTooBig,
     RemovePeer,
     SendControl,
     SendExit,
+    SendProbe,
 )
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, Level, LinkId
@@ -54,6 +56,7 @@ from ovpn6.roles.client_pull import (
 from ovpn6.roles.client_push_wait import PushWait
 from ovpn6.roles.client_settings import connection_settings, spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
+from ovpn6.roles.path_mtu import PathRules, PeerPath
 
 ANY_TIME_OPTIONS = ("auth-token",)
 """Beginnings of the options that a server may push again once the tunnel is up."""
@@ -101,6 +104,7 @@ class Session:
         self._push = PushAssembly()
         self._push_wait: PushWait | None = None
         self._keys: KeyRing | None = None
+        self._sizes: PeerPath | None = None
 
     # --- from the outside ----------------------------------------------------------------------
 
@@ -138,6 +142,8 @@ class Session:
         steps = self._act(self._connection.tick(now), now)
         if self._keys is not None:
             steps += self._keys.tick(now)
+        if self._sizes is not None:
+            steps += self._sizes.tick(now)
         return steps + self._ask_for_push(now)
 
     def next_deadline(self) -> Instant | None:
@@ -145,13 +151,30 @@ class Session:
         moments = [self._answer_due, self._ends_at, self._connection.next_deadline()]
         if self._keys is not None:
             moments.append(self._keys.next_deadline())
+        if self._sizes is not None:
+            moments.append(self._sizes.deadline)
         if self._push_wait is not None:
             moments.append(self._push_wait.next_deadline())
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def floated(self, path: Path) -> None:
+    def floated(self, path: Path, now: Instant) -> list[Step]:
         """The server is at another address now."""
         self.path = path
+        self._connection.forget_probes()
+        return [*self._sizes.moved(path, now)] if self._sizes is not None else []
+
+    def probe_refused(self, order: SendProbe, error: HostError, now: Instant) -> list[Step]:
+        """The host did not send a probe."""
+        if self._sizes is None or order.path != self.path:
+            return []
+        return [*self._sizes.refused(order, error, now)]
+
+    def too_big(self, hint: PacketTooBig, now: Instant) -> list[Step]:
+        """A router's word about a path."""
+        here = (hint.path.link, hint.path.remote) == (self.path.link, self.path.remote)
+        if self._sizes is None or not here:
+            return []
+        return [*self._sizes.too_big(hint, self._connection.local_session_id, now)]
 
     def key_confirmed(self, key_id: KeyId) -> list[Step]:
         """The server seals with this key."""
@@ -178,6 +201,8 @@ class Session:
         actions: list[Action] = []
         if self.tunnel is not None:
             actions.append(RemovePeer(self.tunnel.peer))
+        if self._sizes is not None:
+            actions += self._sizes.leave()
         if self._link_is_open:
             actions.append(CloseLink(self.target.link))
         return actions
@@ -196,6 +221,7 @@ class Session:
             ipv6=addresses.get(6),
             cipher=self.tunnel.cipher,
             connected=connected,
+            sizes=self._sizes.status() if self._sizes is not None else None,
         )
 
     # --- the connection's events ---------------------------------------------------------------
@@ -211,7 +237,7 @@ class Session:
             case events.Transmit():
                 return [SendControl(self.path, event.datagram)]
             case events.ProbeAnswered():
-                return []
+                return [*self._sizes.answered(event.probe, now)] if self._sizes else []
             case events.Hello():
                 return self._hello(event)
             case events.Exchanged():
@@ -219,7 +245,7 @@ class Session:
             case events.Acknowledged():
                 if self._keys is not None:
                     self._keys.acknowledged(event.key_id, now)
-                return []
+                return [*self._sizes.acknowledged(now)] if self._sizes is not None else []
             case events.RenegotiationStarted():
                 if self._keys is None:
                     return []
@@ -329,10 +355,24 @@ class Session:
         return [
             *(log(Level.INFO, line) for line in describe(tunnel)),
             *(log(Level.WARNING, notice) for notice in first_notices(tunnel.notices)),
+            *self._fit(tunnel, now),
             AddPeer(tunnel.peer_spec(self.path)),
             *self._keys.first(key, now),
+            *self._begin_probing(now),
             Configured(tunnel),
         ]
+
+    def _fit(self, tunnel: Tunnel, now: Instant) -> list[Action]:
+        """Sizes for the path, before the first data packet."""
+        rules = PathRules.of_tunnel(self._context.config, self.target.remote, tunnel)
+        self._sizes = PeerPath(rules, self.path, self._connection.probe)
+        spec = tunnel.peer_spec(self.path)
+        return self._sizes.enter(spec.peer, spec.networks, now)
+
+    def _begin_probing(self, now: Instant) -> list[Action]:
+        if self._sizes is None or not self._connection.acknowledged:
+            return []
+        return self._sizes.acknowledged(now)
 
     def _derive(self, tunnel: Tunnel, key_id: KeyId) -> KeyMaterial:
         return self._connection.derive_keys(

@@ -107,6 +107,8 @@ class PointToPointRole:
                 return self._refused(happened, now)
             case flow.DeviceLost():
                 return self._device_lost(happened, now)
+            case flow.PacketTooBig() if self._active is not None:
+                return self._run(self._active, self._active.too_big(happened, now), now)
             case _:
                 return self._reported(happened, now)
 
@@ -213,10 +215,10 @@ class PointToPointRole:
             return []
         match report:
             case flow.PeerFloated():
-                session.path = report.path
                 line = log(Level.INFO, f"Peer floated to {report.path}")
+                fits = self._run(session, session.floated(report.path, now), now)
                 way = self._host.make_way(report.path.remote.address)
-                return [line, *way, *self._ipchange(session)]
+                return [line, *way, *fits, *self._ipchange(session)]
             case flow.KeyConfirmed():
                 return self._run(session, session.key_confirmed(report.key_id), now)
             case flow.KeyWornOut():
@@ -249,6 +251,11 @@ class PointToPointRole:
     def _refused(self, failed: flow.ActionFailed, now: Instant) -> list[Action]:
         """The host did not do what we asked."""
         action, line = failed.action, log(Level.ERROR, str(failed.error))
+        if isinstance(action, flow.SendProbe):
+            session = self._active
+            if session is None:
+                return []
+            return self._run(session, session.probe_refused(action, failed.error, now), now)
         if isinstance(action, OpenLink):
             if not self._links.knows(action.link):
                 return []

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from ovpn6.config.schema import Remote
 from ovpn6.model.addresses import Path
-from ovpn6.model.errors import PeerError
+from ovpn6.model.errors import HostError, PeerError
 from ovpn6.model.flow import (
     Action,
     AddPeer,
     Input,
+    PacketTooBig,
     PeerExited,
     PeerExpired,
     PeerInactive,
     RemovePeer,
     SendControl,
     SendExit,
+    SendProbe,
 )
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, Level, SessionId
@@ -38,6 +40,7 @@ from ovpn6.roles.client_news import Answered, Authenticated, Configured, Ending,
 from ovpn6.roles.client_plan import Tunnel, describe
 from ovpn6.roles.client_settings import spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
+from ovpn6.roles.path_mtu import PathRules, PeerPath
 from ovpn6.roles.point_to_point_plan import connection_settings, plan_tunnel, words
 
 LINGER = 1.0
@@ -76,6 +79,7 @@ class PeerSession:
         self._ends_at: Instant | None = None
         self._fails_at: Instant | None = None
         self._keys: KeyRing | None = None
+        self._sizes: PeerPath | None = None
 
     # --- from the outside ----------------------------------------------------------------------
 
@@ -130,6 +134,8 @@ class PeerSession:
             line = log(Level.INFO, "Session timeout, exiting")
             return [line, Ending("session-timeout", Then.EXIT, goodbye=True)]
         steps = self._act(self._connection.tick(now), now)
+        if self._sizes is not None:
+            steps += self._sizes.tick(now)
         return steps + (self._keys.tick(now) if self._keys is not None else [])
 
     def next_deadline(self) -> Instant | None:
@@ -138,7 +144,28 @@ class PeerSession:
         moments.append(self._connection.next_deadline())
         if self._keys is not None:
             moments.append(self._keys.next_deadline())
+        if self._sizes is not None:
+            moments.append(self._sizes.deadline)
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def floated(self, path: Path, now: Instant) -> list[Step]:
+        """The peer is at another address now."""
+        self.path = path
+        self._connection.forget_probes()
+        return [*self._sizes.moved(path, now)] if self._sizes is not None else []
+
+    def probe_refused(self, order: SendProbe, error: HostError, now: Instant) -> list[Step]:
+        """The host did not send a probe."""
+        if self._sizes is None or order.path != self.path:
+            return []
+        return [*self._sizes.refused(order, error, now)]
+
+    def too_big(self, hint: PacketTooBig, now: Instant) -> list[Step]:
+        """A router's word about a path."""
+        here = (hint.path.link, hint.path.remote) == (self.path.link, self.path.remote)
+        if self._sizes is None or not here:
+            return []
+        return [*self._sizes.too_big(hint, self._connection.local_session_id, now)]
 
     def key_confirmed(self, key_id: KeyId) -> list[Step]:
         """The peer seals with this key."""
@@ -158,7 +185,10 @@ class PeerSession:
 
     def close(self) -> list[Action]:
         """Take it out of the datapath."""
-        return [RemovePeer(self.tunnel.peer)] if self.tunnel is not None else []
+        actions: list[Action] = []
+        if self.tunnel is not None:
+            actions.append(RemovePeer(self.tunnel.peer))
+        return actions + (self._sizes.leave() if self._sizes is not None else [])
 
     def status(self, connected: Instant) -> PeerStatus | None:
         """What is known of the peer, once it is there; the addresses are its own."""
@@ -174,6 +204,7 @@ class PeerSession:
             ipv6=both.ifconfig_ipv6_remote,
             cipher=self.tunnel.cipher,
             connected=connected,
+            sizes=self._sizes.status() if self._sizes is not None else None,
         )
 
     # --- the connection's events ---------------------------------------------------------------
@@ -189,6 +220,8 @@ class PeerSession:
         match event:
             case events.Transmit():
                 return [SendControl(self.path, event.datagram)]
+            case events.ProbeAnswered():
+                return [*self._sizes.answered(event.probe, now)] if self._sizes else []
             case events.Hello():
                 return self._said_hello(event)
             case events.Exchanged():
@@ -199,7 +232,7 @@ class PeerSession:
                 return _failed(event)
             case events.Acknowledged() if keys is not None:
                 keys.acknowledged(event.key_id, now)
-                return []
+                return [*self._sizes.acknowledged(now)] if self._sizes is not None else []
             case events.RenegotiationStarted() if keys is not None:
                 return [*keys.next_begins(now, by_peer=event.by_peer)]
             case events.KeyExpired() if keys is not None:
@@ -240,6 +273,7 @@ class PeerSession:
             log(Level.INFO, f"{who}Peer Connection Initiated with {self.path}"),
             Authenticated(),
             *(log(Level.INFO, line) for line in describe(tunnel)),
+            *self._fit(tunnel, now),
             AddPeer(tunnel.peer_spec(self.path)),
             *self._keys.first(self._derive(tunnel, key_id), now),
             Configured(tunnel),
@@ -268,6 +302,13 @@ class PeerSession:
 
     def _heard_first(self) -> Action:
         return log(Level.INFO, f"TLS: Initial packet from {self.path}")
+
+    def _fit(self, tunnel: Tunnel, now: Instant) -> list[Action]:
+        """Sizes for the path, before the first data packet."""
+        rules = PathRules.of_tunnel(self._context.config, self._entry, tunnel)
+        self._sizes = PeerPath(rules, self.path, self._connection.probe)
+        spec = tunnel.peer_spec(self.path)
+        return self._sizes.enter(spec.peer, spec.networks, now)
 
     def _derive(self, tunnel: Tunnel, key_id: KeyId) -> KeyMaterial:
         return self._connection.derive_keys(

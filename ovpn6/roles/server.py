@@ -5,7 +5,8 @@
     server_host       our own start and end          server_admission  strangers become candidates
     server_auth       candidates prove themselves    server_connect    settings, addresses, scripts
     server_data       options, keys, float           server_leave      how clients go
-    server_peer       the table of a client's life   server_core       what they all share
+    server_peer       the table of a client's life   server_path       sizes that fit its path
+    server_core       what they all share
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ovpn6.model.flow import (
     LinkClosed,
     LinkOpened,
     OpenLink,
+    PacketTooBig,
     PeerExited,
     PeerExpired,
     PeerFloated,
@@ -45,6 +47,7 @@ from ovpn6.model.flow import (
     ScriptFinished,
     ScriptPending,
     SendControl,
+    SendProbe,
     SignalReceived,
     Started,
     SwapKeys,
@@ -61,6 +64,7 @@ from ovpn6.roles import (
     server_data,
     server_host,
     server_leave,
+    server_path,
     server_session,
 )
 from ovpn6.roles.interface import RoleContext
@@ -134,6 +138,7 @@ class ServerRole:
     def _peer_due(self, peer: ServerPeer, now: Instant) -> None:
         core = self._core
         core.enqueue(peer, peer.connection.tick(now))
+        server_path.tick(core, peer, now)
         token_due = peer.waiting.token_due
         if token_due is not None and now >= token_due:
             peer.waiting.token_due = None
@@ -222,7 +227,7 @@ class ServerRole:
     def _peer_floated(self, happened: PeerFloated, now: Instant) -> None:
         peer = self._core.peers.get(happened.peer)
         if peer is not None:
-            server_data.floated(self._core, peer, happened.path)
+            server_data.floated(self._core, peer, happened.path, now)
 
     def _float_conflict(self, happened: FloatConflict, now: Instant) -> None:
         core = self._core
@@ -250,6 +255,9 @@ class ServerRole:
         if peer is not None and peer.state is PeerState.ACTIVE:
             server_data.key_fact(self._core, peer, happened.key_id, KeyFact.CONFIRMED)
 
+    def _packet_too_big(self, happened: PacketTooBig, now: Instant) -> None:
+        server_path.too_big(self._core, happened, now)
+
     def _signal_received(self, happened: SignalReceived, now: Instant) -> None:
         server_host.signalled(self._core, self._life, happened.signal, now)
 
@@ -267,6 +275,8 @@ class ServerRole:
                 self._drop(action.spec.peer, now, str(error))
             case InstallKey() | SwapKeys() | DropKey():
                 self._drop(action.peer, now, str(error))
+            case SendProbe():
+                server_path.refused(core, action, error, now)
             case SendControl():
                 core.count("control packets not sent")
             case SavePool() | RemovePeer():
@@ -299,6 +309,7 @@ class ServerRole:
                     waiting.deadline,
                     waiting.token_due,
                     waiting.swap_at,
+                    peer.sizes.deadline if peer.sizes is not None else None,
                 )
                 due = min((moment for moment in moments if moment is not None), default=None)
                 core.timers.set((TimerKind.PEER, peer.peer), due)
@@ -323,6 +334,7 @@ class ServerRole:
         PeerExited: _peer_exited,
         KeyWornOut: _key_worn_out,
         KeyConfirmed: _key_confirmed,
+        PacketTooBig: _packet_too_big,
         SignalReceived: _signal_received,
         ActionFailed: _action_failed,
     }

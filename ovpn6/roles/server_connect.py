@@ -18,7 +18,7 @@ from ovpn6.model.names import Instant, Level
 from ovpn6.model.specs import DataFormat, ScriptCall, ScriptResult
 from ovpn6.protocol.messages import RESTART
 from ovpn6.protocol.negotiation_rules import IvProto, choose_cipher
-from ovpn6.roles import server_data
+from ovpn6.roles import server_data, server_path
 from ovpn6.roles.address_pool import IsTaken
 from ovpn6.roles.push import settle_compression
 from ovpn6.roles.route_table import host_network
@@ -50,6 +50,7 @@ def begin(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
         return
     if not _settle_protocol(core, peer, now):
         return
+    server_path.begin(core, peer, now)
     if core.server.client_config_dir is None:
         _configured(core, peer, PeerConfig(), now)
         return
@@ -314,6 +315,7 @@ def _dispossess(core: ServerCore, loser: ServerPeer, network: IPNetwork, now: In
     core.log(Level.WARNING, f"iroute {network} went to another client", loser)
     if loser.in_datapath:
         core.emit(UpdatePeer(server_data.peer_spec(core, loser)))
+        server_path.lead(core, loser)
 
 
 def _learn(core: ServerCore, peer: ServerPeer, network: IPNetwork, operation: str) -> None:

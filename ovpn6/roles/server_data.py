@@ -12,8 +12,9 @@ from ovpn6.model.names import Instant, KeyId, KeySlot, Level, Transport
 from ovpn6.model.specs import KeyMaterial, PeerSpec
 from ovpn6.protocol.messages import push_replies
 from ovpn6.protocol.negotiation_rules import IvProto
+from ovpn6.roles import server_path
 from ovpn6.roles.key_change import SERVER_DEFERRAL, swap_deferral
-from ovpn6.roles.push import PushFacts, auth_token_option, is_pushable, push_options, pushed_mtu
+from ovpn6.roles.push import PushFacts, auth_token_option, is_pushable, push_options
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_keys import KeyFact, KeyStep
 from ovpn6.roles.server_leave import drop, farewell
@@ -44,6 +45,7 @@ def push(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
         peer.waiting.push_wanted = True
         return
     key = _derive(core, peer, key_id)
+    server_path.enter(core, peer, now)
     core.emit(AddPeer(peer_spec(core, peer)), InstallKey(peer.peer, KeySlot.PRIMARY, key))
     peer.in_datapath = True
     peer.keys.first_installed(key_id)
@@ -129,10 +131,11 @@ def key_expired(core: ServerCore, peer: ServerPeer, key_id: KeyId, now: Instant)
         drop(core, peer, now, "its last key expired")
 
 
-def floated(core: ServerCore, peer: ServerPeer, path: Path) -> None:
+def floated(core: ServerCore, peer: ServerPeer, path: Path, now: Instant) -> None:
     """The datapath has moved the peer."""
     core.log(Level.INFO, f"floated to {path}", peer)
     core.peers.move(peer, path)
+    server_path.moved(core, peer, path, now)
 
 
 def float_conflict(
@@ -150,7 +153,7 @@ def float_conflict(
             core.stranger("float to a path of another client", peer.about, now)
             return
         drop(core, owner, now, "replaced: the same client floated to its path")
-    floated(core, peer, path)
+    floated(core, peer, path, now)
     core.emit(UpdatePeer(peer_spec(core, peer)))
 
 
@@ -186,14 +189,6 @@ def _options(core: ServerCore, peer: ServerPeer) -> list[str]:
     person, grant, tun_mtu = peer.person, peer.grant, core.config.host.tun_mtu
     capabilities = person.capabilities
     assert capabilities is not None
-    mtu = pushed_mtu(tun_mtu, capabilities)
-    if mtu is not None and mtu < tun_mtu:
-        core.log(
-            Level.WARNING,
-            f"client takes an MTU of {mtu} at most, ours is {tun_mtu}: packets for it that are"
-            " larger will be lost (set tun-mtu-max there, or a smaller tun-mtu here)",
-            peer,
-        )
     facts = PushFacts(
         server_ipv4=core.plan.ipv4,
         server_ipv6=core.plan.ipv6,

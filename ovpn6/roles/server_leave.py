@@ -13,7 +13,7 @@ from ovpn6.model.flow import CloseLink, RemovePeer, SavePool
 from ovpn6.model.names import Instant, Level, Transport
 from ovpn6.model.specs import ScriptCall
 from ovpn6.protocol import messages
-from ovpn6.roles import script_env
+from ovpn6.roles import script_env, server_path
 from ovpn6.roles.leases import format_leases
 from ovpn6.roles.server_core import Job, JobKind, ServerCore, TimerKind, Turn
 from ovpn6.roles.server_peer import PeerEvent, PeerState, ServerPeer
@@ -96,6 +96,7 @@ def release(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
     if peer.in_datapath:
         peer.in_datapath = False
         core.emit(RemovePeer(peer.peer))
+    server_path.leave(core, peer)
     if peer.grant.lease is not None and core.pool is not None:
         core.pool.release(peer.grant.lease)
         peer.grant.lease = None

@@ -33,6 +33,7 @@ from ovpn6.protocol.connection import Connection
 from ovpn6.protocol.negotiation_rules import PeerCapabilities
 from ovpn6.roles.address_pool import Lease
 from ovpn6.roles.auth_token import TokenSession
+from ovpn6.roles.path_mtu import PeerPath
 from ovpn6.roles.route_table import host_network
 from ovpn6.roles.server_keys import KeyRing
 
@@ -181,6 +182,8 @@ class ServerPeer:
     waiting: Waiting = field(default_factory=Waiting)
     keys: KeyRing = field(default_factory=KeyRing)
     in_datapath: bool = False
+    sizes: PeerPath | None = None
+    """From the moment its data format is known until it leaves the data path."""
 
     def advance(self, event: PeerEvent) -> None:
         """Take one step of the table."""

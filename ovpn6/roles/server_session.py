@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovpn6.model.flow import SendControl
 from ovpn6.model.names import Instant, Level
 from ovpn6.protocol import events, messages
-from ovpn6.roles import server_auth, server_data, server_leave
+from ovpn6.roles import server_auth, server_data, server_leave, server_path
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_keys import KeyFact
 from ovpn6.roles.server_peer import PeerState, ServerPeer
@@ -28,6 +28,9 @@ def handle(core: ServerCore, peer: ServerPeer, event: events.Event, now: Instant
             _push_if_waiting(core, peer, now)
         case events.Acknowledged():
             server_data.key_acknowledged(core, peer, event.key_id, now)
+            server_path.acknowledged(core, peer, now)
+        case events.ProbeAnswered():
+            server_path.answered(core, peer, event.probe, now)
         case events.RenegotiationStarted():
             # OpenVPN forgets the key before the last now; and who begins has the last.
             server_data.swap_overdue(core, peer)

@@ -63,4 +63,5 @@ def _status(core: ServerCore, peer: ServerPeer) -> PeerStatus:
         cipher=grant.cipher,
         connected=peer.created,
         routes=core.routes.networks(peer.peer),
+        sizes=peer.sizes.status() if peer.sizes is not None else None,
     )

@@ -148,10 +148,10 @@ def test_nothing_at_all_is_an_error() -> None:
 
 
 def test_included_file_stands_in_its_place(place: Path, load: Load, server_text: str) -> None:
-    (place / "more.conf").write_text("verb 5\nmssfix\n")
+    (place / "more.conf").write_text("verb 5\nfast-io\n")
     config = load(f"verb 3\nconfig more.conf\nmute 2\n{server_text}")
     assert (config.process.verb, config.process.mute) == (5, 2)
-    assert config.warnings[0].startswith("more.conf:2: mssfix")
+    assert config.warnings[0].startswith("more.conf:2: fast-io")
 
 
 def test_file_that_includes_itself_is_an_error(fail: Fail, server_text: str) -> None:

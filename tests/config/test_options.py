@@ -82,6 +82,12 @@ SAMPLES: dict[str, str] = {
     "redirect-private": "ipv6",
     "block-ipv6": "",
     "allow-recursive-routing": "",
+    # mtu
+    "mssfix": "1400 mtu",
+    "mtu-disc": "yes",
+    "path-mtu-base": "1300",
+    "path-mtu-max": "1400",
+    "path-mtu-timers": "0.1 2 30",
     # tls
     "ca": "own.crt",
     "capath": "clients",

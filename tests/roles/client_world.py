@@ -7,6 +7,7 @@ acceptors and connections. Nothing sleeps: :meth:`World.run` lets time pass unti
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ovpn6.config.schema import (
     DataConfig,
     HostConfig,
     Mode,
+    MtuConfig,
     Remote,
     ScriptsConfig,
     TunnelConfig,
@@ -63,6 +65,7 @@ def config(
     data: DataConfig | None = None,
     host: HostConfig | None = None,
     scripts: ScriptsConfig | None = None,
+    mtu: MtuConfig | None = None,
 ) -> TunnelConfig:
     """A client's configuration with one remote, ``home.example``, unless others are given."""
     chosen = remotes or (Remote("home.example"),)
@@ -73,6 +76,7 @@ def config(
         data=data or DataConfig(),
         host=host or HostConfig(),
         scripts=scripts or ScriptsConfig(),
+        mtu=mtu or MtuConfig(),
     )
 
 
@@ -175,7 +179,8 @@ class World:
 
     ``names`` maps host names to addresses, () fails; ``scripts`` maps a kind to its result, None
     never answers; a socket to an ``unreachable`` address fails, one to a ``stalled`` address never
-    opens; ``lose`` decides of each datagram whether it is lost.
+    opens; ``lose`` decides of each datagram whether it is lost. ``outer_mtu`` is every path's,
+    ``interface_mtu`` what our own interface takes.
     """
 
     def __init__(
@@ -192,6 +197,7 @@ class World:
         self.names: dict[str, tuple[Endpoint, ...]] = {"home.example": (HOME,)}
         self.scripts: dict[str, ScriptResult | None] = {}
         self.lose: Callable[[str, bytes], bool] = lambda to, datagram: False
+        self.outer_mtu = self.interface_mtu = 1500
         self.unreachable: set[Endpoint] = set()
         self.stalled: set[Endpoint] = set()
         self.now = Instant(1000.0)
@@ -348,6 +354,8 @@ class World:
                 self.links.pop(action.link, None)
             case flow.SendControl():
                 self._to_server(action)
+            case flow.SendProbe():
+                self._probe(action)
             case flow.RunScript():
                 result = self.scripts.get(action.call.kind, ScriptResult(ok=True))
                 if result is not None:
@@ -366,6 +374,15 @@ class World:
         self.links[action.link] = action.spec.remote
         local = Endpoint(ip_address("2001:db8::9"), 40000 + action.link)
         self._tell_later(flow.LinkOpened(action.link, local))
+
+    def _probe(self, action: flow.SendProbe) -> None:
+        headers = 48 if action.path.remote.address.version == 6 else 28
+        size = len(action.datagram) + headers
+        if size > self.interface_mtu:
+            error = HostError("send probe", "Message too long", errno.EMSGSIZE)
+            self._tell_later(flow.ActionFailed(action, error))
+        elif size <= self.outer_mtu:
+            self._to_server(flow.SendControl(action.path, action.datagram))
 
     def _to_server(self, action: flow.SendControl) -> None:
         server = self.servers.get(action.path.remote)

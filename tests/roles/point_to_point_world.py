@@ -174,6 +174,9 @@ class End:
                 self.links.pop(action.link, None)
             case flow.SendControl():
                 self._pair.carry(self, action)
+            case flow.SendProbe():
+                if len(action.datagram) + 48 <= self._pair.outer_mtu:
+                    self._pair.carry(self, flow.SendControl(action.path, action.datagram))
             case flow.RunScript():
                 done = flow.ScriptFinished(action.job, ScriptResult(ok=True))
                 self._pair.later(0.0, lambda: void(self.tell(done)))
@@ -187,6 +190,7 @@ class Pair:
 
     def __init__(self, server: Wish, client: Wish) -> None:
         self.now = Instant(1000.0)
+        self.outer_mtu = 1500
         self.lose: Callable[[End, bytes], bool] = lambda to, datagram: False
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0

@@ -24,6 +24,7 @@ from ovpn6.config.schema import (
     HostConfig,
     Listen,
     Mode,
+    MtuConfig,
     ScriptsConfig,
     ServerConfig,
     TunnelConfig,
@@ -52,6 +53,7 @@ from ovpn6.model.flow import (
     SavePool,
     ScriptFinished,
     SendControl,
+    SendProbe,
     SignalReceived,
     Started,
     SwapKeys,
@@ -128,6 +130,7 @@ HOST_IPV6_ONLY = HostConfig(ifconfig=(IPv6Interface("2001:db8:1::1/64"),))
 DATA = DataConfig(keepalive=Keepalive(10, 120))
 CONTROL = ControlConfig(reneg_sec=0)
 NO_SCRIPTS = ScriptsConfig()
+USUAL_MTU = MtuConfig()
 NOBODY = Credentials()
 PLAIN = ServerWrapping()
 YES = ScriptResult(ok=True)
@@ -141,10 +144,11 @@ def config_of(
     data: DataConfig = DATA,
     control: ControlConfig = CONTROL,
     scripts: ScriptsConfig = NO_SCRIPTS,
+    mtu: MtuConfig = USUAL_MTU,
 ) -> TunnelConfig:
     """A server's configuration."""
     return TunnelConfig(
-        Mode.SERVER, server=server, host=host, data=data, control=control, scripts=scripts
+        Mode.SERVER, server=server, host=host, data=data, control=control, scripts=scripts, mtu=mtu
     )
 
 
@@ -213,6 +217,8 @@ class Site:
         self.saved: list[str] = []
         self.refused: dict[type[Action], HostError] = {}
         """Actions that the host refuses."""
+        self.outer_mtu = 1500
+        """Of every path."""
         self.finished: Finish | None = None
         self._inputs: deque[Input] = deque()
         self._busy = False
@@ -321,6 +327,12 @@ class Site:
             case SendControl(path, datagram):
                 for client in self.clients:
                     if client.path == path and client.alive:
+                        client.receive(datagram)
+            case SendProbe(path, datagram):
+                fits = len(datagram) + 48 <= self.outer_mtu
+                for client in self.clients:
+                    own = client.connection.remote_session_id == datagram[1:9]
+                    if fits and own and client.path == path and client.alive:
                         client.receive(datagram)
             case RunScript(job, call):
                 self.calls.append(call)

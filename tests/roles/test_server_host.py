@@ -32,6 +32,7 @@ from ovpn6.model.flow import (
     LinkOpened,
     OpenLink,
     Outcome,
+    PacketTooBig,
     PeerExited,
     PeerExpired,
     PeerFloated,
@@ -294,6 +295,7 @@ EVERY_INPUT: tuple[Input, ...] = (
     PeerExited(PeerId(7)),
     KeyWornOut(PeerId(7), KeyId(0)),
     KeyConfirmed(PeerId(7), KeyId(0)),
+    PacketTooBig(STRANGER, 1400, b""),
     SignalReceived(Signal.USR2),
     ActionFailed(CloseLink(LinkId(7)), HostError("close", "x")),
 )

@@ -10,19 +10,6 @@ _TUNING = "there is no such buffer or table to size here"
 
 _NOTICES: tuple[tuple[str, str, str, str], ...] = (
     # name, usage, what it asks for, why nothing happens
-    (
-        "mssfix",
-        "[BYTES] [HOW]",
-        "Limit the segment size of TCP inside the tunnel.",
-        "the MTU engine that limits TCP segments is not in this version; tun-mtu keeps packets "
-        "small enough",
-    ),
-    (
-        "mtu-disc",
-        "HOW",
-        "Path MTU discovery of outer packets.",
-        "the MTU engine is not in this version; the kernel's own setting stays",
-    ),
     ("fast-io", "", "Save a system call for each UDP packet.", "sockets are always read this way"),
     ("disable-occ", "", "Do not compare options with the other end.", "differences only warn"),
     ("ping-timer-rem", "", "Start timers when a peer is there.", "timers start then anyway"),
@@ -86,7 +73,7 @@ _LEGACY: tuple[tuple[str, str, str, str], ...] = (
     ("use-prediction-resistance", "", "For mbed TLS.", "OpenSSL is the TLS library"),
 )
 
-_IN_BLOCKS = frozenset({"mssfix", "mtu-disc", "http-proxy-retry", "socks-proxy-retry"})
+_IN_BLOCKS = frozenset({"http-proxy-retry", "socks-proxy-retry"})
 
 PUSHED_REASONS = {
     name: reason
