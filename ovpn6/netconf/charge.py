@@ -29,6 +29,7 @@ from ovpn6.netconf.interface import ROUTE_PROTOCOL, Notice
 from ovpn6.netconf.journal import Journal
 from ovpn6.netconf.ledger import Ledger, LinkState, without_device
 from ovpn6.netconf.namespace import FibEntry, Link, Namespace
+from ovpn6.netconf.outer_routes import OuterRoutes
 from ovpn6.netconf.plan import (
     AddAddress,
     AddRoute,
@@ -78,6 +79,9 @@ class Charge:
         self._known_hops: dict[IPNetwork, Hop | None] = {}
         self._whole: dict[PeerId, PeerFit] = {}
         self._fits = PeerRoutes(tunnel, self._ground({}), notice)
+        self._outer = OuterRoutes(
+            underlay, self._way_to, self._add_to_journal, self._drop_from_journal, notice
+        )
         self._segments = PeerSegments(lambda: tunnel.limit_segments(ledger.device), notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
@@ -116,7 +120,7 @@ class Charge:
         with self._journal.exclusive():
             self._converge(self._fitted(plan), link, keep_unreachable=False)
         self._plan = plan
-        self._fits.move(self._ground(self._wanted_routes()))
+        self._move_fits()
 
     def refresh(self) -> None:
         """Look the underlay up again; a destination without a way keeps what it has."""
@@ -124,10 +128,12 @@ class Charge:
         if self._plan is not None:
             with self._journal.exclusive():
                 self._converge(self._fitted(self._plan), link, keep_unreachable=True)
+            self._move_fits()
 
     def fit(self, fit: PeerFit) -> None:
         """Give a peer its sizes; before the first plan, together with that."""
         self._segments.fit(fit)
+        self._outer.fit(fit)
         if has_whole_device(fit):
             self._whole.pop(fit.peer, None)
             self._whole[fit.peer] = fit
@@ -138,6 +144,7 @@ class Charge:
     def release(self, peer: PeerId) -> None:
         """Take them back."""
         self._segments.release(peer)
+        self._outer.release(peer)
         if self._whole.pop(peer, None) is not None:
             self._resize()
         else:
@@ -146,7 +153,7 @@ class Charge:
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
         with self._journal.exclusive():
-            undoing = Undoing(self._namespaces, self.ledger, self._journal.others())
+            undoing = Undoing(self._namespaces, self._whole_ledger(), self._journal.others())
             undoing.run()
             self._journal.close(keep=bool(undoing.errors))
         self._segments.close()
@@ -187,6 +194,13 @@ class Charge:
         assert self._applied is not None
         return wanted_routes(self._believed(self._applied), self._applied, self._known_hops)
 
+    def _move_fits(self) -> None:
+        wanted = self._wanted_routes()
+        self._fits.move(self._ground(wanted))
+        self._outer.move(
+            {key: r for key, r in wanted.items() if not self._leads_into_tunnel(r) and r.hop}
+        )
+
     def _ground(self, routes: dict[RouteKey, KernelRoute]) -> Ground:
         return Ground(self.ledger.tunnel_namespace, self.ledger.index, routes.values())
 
@@ -208,7 +222,7 @@ class Charge:
             for _ in range(_ROUNDS):
                 observed, link = believed or self._observe(link), None
                 believed = None
-                wanted = changes(observed, plan, hops, self._fits.held)
+                wanted = changes(observed, plan, hops, self._held())
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
                     self._settle(observed)
@@ -341,6 +355,12 @@ class Charge:
             with suppress(HostError):
                 self._perform(inverse(change), claims, others)
 
+    def _held(self) -> frozenset[RouteKey]:
+        return frozenset((*self._fits.held, *self._outer.held))
+
+    def _way_to(self, address: IPNetwork) -> Hop | None:
+        return find_hop(self.underlay, address, self._is_ours)
+
     # --- ledger and journal ----------------------------------------------------------------------
 
     def _claims(self, todo: Iterable[Change], others: tuple[Ledger, ...]) -> Ledger:
@@ -376,8 +396,20 @@ class Charge:
     def _write_down(self, ledger: Ledger) -> None:
         if ledger == self._written or (self._written is None and ledger.is_empty):
             return
-        self._journal.write(ledger)
+        self._journal.write(replace(ledger, routes=ledger.routes | self._outer.routes))
         self._written = ledger
+
+    def _whole_ledger(self) -> Ledger:
+        return replace(self.ledger, routes=self.ledger.routes | self._outer.routes)
+
+    def _add_to_journal(self, route: KernelRoute) -> None:
+        if self._written is None:
+            self._journal.write(self.ledger)
+            self._written = self.ledger
+        self._journal.add(route)
+
+    def _drop_from_journal(self, route: KernelRoute) -> None:
+        self._journal.drop(route)
 
     def _settle(self, observed: ObservedState) -> None:
         """Cut the ledger down to what is there, and write that down."""
@@ -388,7 +420,7 @@ class Charge:
 
     def _standing(self, present: frozenset[KernelRoute]) -> frozenset[KernelRoute]:
         """Ours that are there, or would be if a peer's did not stand in their place."""
-        held = self._fits.held
+        held = self._held()
         return frozenset(r for r in self.ledger.routes if r in present or r.key in held)
 
     def _routes_present(self) -> frozenset[KernelRoute]:

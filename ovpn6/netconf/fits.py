@@ -8,7 +8,7 @@ by it (:mod:`ovpn6.netconf.undo`); the packet filter's table goes with our socke
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
@@ -35,7 +35,7 @@ class PeerRoutes:
         self._standing: dict[RouteKey, KernelRoute] = {}
 
     @property
-    def held(self) -> Container[RouteKey]:
+    def held(self) -> Iterable[RouteKey]:
         """Keys whose routes are not the plan's now."""
         return self._standing.keys()
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from ovpn6.model.errors import HostError
+from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.records import dataclass
-from ovpn6.netconf.ledger import Ledger, decode, encode
+from ovpn6.netconf.ledger import Ledger, decode, decode_route, encode, encode_route
+from ovpn6.netconf.plan import KernelRoute
 from ovpn6.netconf.state_directory import StateDirectory
 
 SUFFIX = ".json"
@@ -34,6 +36,12 @@ class Journal(Protocol):
 
     def write(self, ledger: Ledger) -> None:
         """Keep it; survives the process. ``HostError`` when it cannot be kept."""
+
+    def add(self, route: KernelRoute) -> None:
+        """One route more than was written; costs the same however long the ledger is."""
+
+    def drop(self, route: KernelRoute) -> None:
+        """One less."""
 
     def others(self) -> tuple[Ledger, ...]:
         """The ledgers of the other live instances, in whatever namespace."""
@@ -87,12 +95,20 @@ class FileJournal:
         name = self._name or self._free_name()
         text = json.dumps(self._identity | {"ledger": encode(ledger)})
         try:
-            new = self._directory.write_locked(name, text.encode())
+            new = self._directory.write_locked(name, f"{text}\n".encode())
         except OSError as error:
             operation = f"write {self._directory.path / name}"
             raise HostError(operation, error.strerror or "", error.errno or 0) from None
         self._release()
         self._name, self._file = name, new
+
+    def add(self, route: KernelRoute) -> None:
+        """A line behind what was written."""
+        self._note("+", route)
+
+    def drop(self, route: KernelRoute) -> None:
+        """A line as well."""
+        self._note("-", route)
 
     def others(self) -> tuple[Ledger, ...]:
         """Files that are damaged, or another user's, are left to ``recover``."""
@@ -117,6 +133,16 @@ class FileJournal:
         self._release()
         self._name = ""
         self._directory.close()
+
+    def _note(self, sign: str, route: KernelRoute) -> None:
+        if self._file < 0:
+            raise UsageError("a line behind nothing")
+        text = json.dumps([sign, encode_route(route)])
+        try:
+            os.write(self._file, f"{text}\n".encode())
+        except OSError as error:
+            operation = f"write {self._directory.path / self._name}"
+            raise HostError(operation, error.strerror or "", error.errno or 0) from None
 
     def _release(self) -> None:
         if self._file >= 0:
@@ -189,8 +215,10 @@ def boot_id() -> str:
 
 
 def _decode_record(text: bytes) -> Record:
+    # Of a line that is not finished, nothing was done.
+    whole, *lines = text.split(b"\n")
     try:
-        value = json.loads(text)
+        value = json.loads(whole)
     except RecursionError:
         raise ValueError("not a journal") from None
     match value:
@@ -201,8 +229,21 @@ def _decode_record(text: bytes) -> Record:
             "started": int(started),
             "ledger": ledger,
         }:
-            return Record(boot, inode, pid, started, decode(ledger))
+            return Record(boot, inode, pid, started, _amended(decode(ledger), lines[:-1]))
     raise ValueError("not a journal")
+
+
+def _amended(ledger: Ledger, lines: Iterable[bytes]) -> Ledger:
+    routes = set(ledger.routes)
+    for line in lines:
+        match json.loads(line):
+            case ["+", route]:
+                routes.add(decode_route(route))
+            case ["-", route]:
+                routes.discard(decode_route(route))
+            case _:
+                raise ValueError("not a line of a journal")
+    return replace(ledger, routes=frozenset(routes))
 
 
 def _start_time() -> int:

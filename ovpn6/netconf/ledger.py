@@ -80,7 +80,7 @@ def encode(ledger: Ledger) -> dict[str, Any]:
         "link_before": _encode_link(ledger.link_before),
         "link_ours": _encode_link(ledger.link_ours),
         "addresses": sorted(str(address) for address in ledger.addresses),
-        "routes": [_encode_route(route) for route in sorted(ledger.routes, key=str)],
+        "routes": [encode_route(route) for route in sorted(ledger.routes, key=str)],
         "forwarding": sorted(ledger.forwarding),
         "settings": [[s.name, s.before, s.ours, s.written] for s in ledger.settings],
     }
@@ -121,7 +121,7 @@ def _decode(value: object) -> Ledger:
         addresses=frozenset(
             ip_interface(_expect(text, str)) for text in _expect(data["addresses"], list)
         ),
-        routes=frozenset(_decode_route(item) for item in _expect(data["routes"], list)),
+        routes=frozenset(decode_route(item) for item in _expect(data["routes"], list)),
         forwarding=frozenset(_expect(item, int) for item in _expect(data["forwarding"], list)),
         settings=tuple(_decode_setting(item) for item in _expect(data["settings"], list)),
     )
@@ -144,7 +144,8 @@ def _decode_link(value: object) -> LinkState:
     )
 
 
-def _encode_route(route: KernelRoute) -> dict[str, Any]:
+def encode_route(route: KernelRoute) -> dict[str, Any]:
+    """A JSON object."""
     hop = route.hop
     return {
         "namespace": route.namespace,
@@ -160,6 +161,14 @@ def _encode_route(route: KernelRoute) -> dict[str, Any]:
             "mtu": hop.mtu,
         },
     }
+
+
+def decode_route(value: object) -> KernelRoute:
+    """The inverse; ``ValueError``."""
+    try:
+        return _decode_route(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a route: {error!r}") from None
 
 
 def _decode_route(value: object) -> KernelRoute:

@@ -354,6 +354,16 @@ class MemoryJournal:
         """Keep it."""
         self.ledger = ledger
 
+    def add(self, route: KernelRoute) -> None:
+        """One more."""
+        assert self.ledger is not None
+        self.ledger = replace(self.ledger, routes=self.ledger.routes | {route})
+
+    def drop(self, route: KernelRoute) -> None:
+        """One less."""
+        assert self.ledger is not None
+        self.ledger = replace(self.ledger, routes=self.ledger.routes - {route})
+
     def others(self) -> tuple[Ledger, ...]:
         """Of the same world."""
         journals = [journal for journal in self._world.live if journal is not self]

@@ -14,6 +14,7 @@ from ovpn6.model.errors import HostError
 from ovpn6.netconf.interface import ROUTE_PROTOCOL
 from ovpn6.netconf.namespace import FibEntry, Link
 from ovpn6.netconf.plan import KernelRoute
+from ovpn6.netconf.route_codec import ROUTE_CODEC
 from ovpn6.netconf.route_messages import (
     FAMILIES,
     FIB_MATCH,
@@ -28,7 +29,7 @@ from ovpn6.netconf.segment_table import SegmentTable
 from ovpn6.netconf.worker import NamespaceWorker
 from ovpn6.netlink.conversation import CREATE, DUMP, EXCLUSIVE, REPLACE, ROUTE, Conversation
 from ovpn6.netlink.nftables import Filter
-from ovpn6.netlink.parts import LinkHeader, ifaddrmsg, rtmsg
+from ovpn6.netlink.parts import LinkHeader, ifaddrmsg
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -224,7 +225,7 @@ class NetlinkNamespace:
 
     def _route(self, operation: str, kind: int, route: KernelRoute, flags: int = 0) -> None:
         words = request(route)
-        self._request(operation, kind, rtmsg, words.fields, words.attributes, flags)
+        self._request(operation, kind, ROUTE_CODEC, words.fields, words.attributes, flags)
 
     def _routes(
         self,
@@ -238,7 +239,7 @@ class NetlinkNamespace:
             asked = {"family": FAMILIES[version], **fields}
             try:
                 messages = self._request(
-                    "read routes", RTM_GETROUTE, rtmsg, asked, attributes, DUMP
+                    "read routes", RTM_GETROUTE, ROUTE_CODEC, asked, attributes, DUMP
                 )
             except HostError as error:
                 if error.errno == errno.ENOENT:  # no such table
@@ -264,7 +265,7 @@ class NetlinkNamespace:
         (message,) = self._request(
             f"find a route to {address}",
             RTM_GETROUTE,
-            rtmsg,
+            ROUTE_CODEC,
             {**words.fields, "flags": flags},
             words.attributes,
         )

@@ -1,4 +1,4 @@
-"""Between :class:`KernelRoute` and pyroute2's route messages. Pure."""
+"""Between :class:`KernelRoute` and route messages, in pyroute2's names for their parts. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCOPE_LINK = 253
 _LOOPBACK_INDEX = 1
 _PREFERENCE = {1: -1, 0: 0, 3: 1}
 """RFC 4191 section 2.1 to an order."""
-_ANY = {4: "0.0.0.0", 6: "::"}
+_ANY = {4: bytes(4), 6: bytes(16)}
 
 
 class Words(NamedTuple):
@@ -43,7 +43,7 @@ def request(route: KernelRoute) -> Words:
         "type": UNREACHABLE if hop is None else UNICAST,
     }
     attributes: dict[str, Any] = {
-        "RTA_DST": str(destination.network_address),
+        "RTA_DST": destination.network_address.packed,
         "RTA_TABLE": route.table,
         "RTA_PRIORITY": route.metric or None,
     }
@@ -58,7 +58,7 @@ def request(route: KernelRoute) -> Words:
     if hop.onlink:
         fields["flags"] = _ONLINK
     if hop.source is not None:
-        attributes["RTA_PREFSRC"] = str(hop.source)
+        attributes["RTA_PREFSRC"] = hop.source.packed
     if hop.mtu:
         attributes["RTA_METRICS"] = {"attrs": [("RTAX_MTU", hop.mtu)]}
     return Words(fields, attributes)
@@ -105,13 +105,13 @@ def is_multipath(message: Any) -> bool:
 def host_destination(address: IPAddress) -> Words:
     """What asks for the way to one address."""
     fields = {"family": FAMILIES[address.version], "dst_len": address.max_prefixlen}
-    return Words(fields, {"RTA_DST": str(address)})
+    return Words(fields, {"RTA_DST": address.packed})
 
 
 def _gateway_attributes(destination: IPNetwork, gateway: IPAddress) -> dict[str, Any]:
     if gateway.version == destination.version:
-        return {"RTA_GATEWAY": str(gateway)}
-    return {"RTA_VIA": {"family": FAMILIES[gateway.version], "addr": str(gateway)}}
+        return {"RTA_GATEWAY": gateway.packed}
+    return {"RTA_VIA": {"family": FAMILIES[gateway.version], "addr": gateway.packed}}
 
 
 def _decode_hop(message: Any, attributes: dict[str, Any]) -> Hop | None:

@@ -13,10 +13,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ovpn6.model.errors import HostError
-from ovpn6.netlink.codec import Codec, Pairs
+from ovpn6.netlink.codec import Pairs
 
 CREATE, EXCLUSIVE, REPLACE = 0x400, 0x200, 0x100
 """``NLM_F_CREATE``, ``NLM_F_EXCL``, ``NLM_F_REPLACE``."""
@@ -51,6 +51,18 @@ _LISTEN_BUDGET = 64
 """Reads in one go before other sockets get their turn."""
 
 
+class Coding(Protocol):
+    """What makes messages of one class quickly, as :class:`ovpn6.netlink.codec.Codec` does."""
+
+    def encode(
+        self, kind: int, flags: int, sequence: int, fields: Mapping[str, int], attributes: Pairs
+    ) -> bytes:
+        """A whole message."""
+
+    def decode(self, packet: bytes) -> Any:
+        """Of a whole message. Raises ``ValueError``."""
+
+
 class Conversation:
     """Requests over one netlink socket; one caller at a time.
 
@@ -75,21 +87,21 @@ class Conversation:
         self,
         operation: str,
         kind: int,
-        message: type[Any] | Codec,
+        message: type[Any] | Coding,
         fields: Mapping[str, int],
         attributes: Mapping[str, Any] | None = None,
         flags: int = 0,
     ) -> list[Any]:
         """Send one message of the class ``message`` and type ``kind``; the decoded answers.
 
-        ``message``: a class of pyroute2's, or the codec of one. Only attributes that are not None
-        are sent. ``HostError`` names ``operation`` and gives the kernel's own reason where it has
-        one.
+        ``message``: a class of pyroute2's, or what stands for one. Only attributes that are not
+        None are sent. ``HostError`` names ``operation`` and gives the kernel's own reason where it
+        has one.
         """
         said = [pair for pair in (attributes or {}).items() if pair[1] is not None]
         flags |= _REQUEST | _ACK
         self._sequence += 1
-        encode = message.encode if isinstance(message, Codec) else _encoder(message)
+        encode = _encoder(message) if isinstance(message, type) else message.encode
         data = encode(kind, flags, self._sequence, fields, said)
         for _ in range(_DUMP_ATTEMPTS):
             try:
@@ -109,9 +121,9 @@ class Conversation:
         """May be called twice."""
         self._socket.close()
 
-    def _answers(self, operation: str, message: type[Any] | Codec) -> list[Any]:
+    def _answers(self, operation: str, message: type[Any] | Coding) -> list[Any]:
         """Until the kernel says that it was all."""
-        decode = message.decode if isinstance(message, Codec) else _decoder(message)
+        decode = _decoder(message) if isinstance(message, type) else message.decode
         found: list[Any] = []
         interrupted = False
         while True:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
 
 from ovpn6.model.addresses import IPNetwork
+from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import FamilyFit, HostPlan, PeerFit
 from ovpn6.netconf.interface import HostState
 from ovpn6.netconf.plan import Hop, KernelRoute
-from tests.netconf.contract import Bench, index, kernel_route, on_link, plan, route
+from tests.netconf.contract import (
+    OTHER_LINK_LOCAL_GATEWAY,
+    PINS,
+    REDIRECT,
+    SERVER6,
+    Bench,
+    index,
+    kernel_route,
+    on_link,
+    pins,
+    plan,
+    route,
+)
 
 ONE, TWO = PeerId(1), PeerId(2)
 ROUTER = plan(
@@ -30,6 +45,26 @@ def fit(*networks: str, peer: PeerId = ONE, mtu6: int | None, mtu4: int | None) 
 
 def everything(mtu6: int | None, mtu4: int | None) -> PeerFit:
     return fit("::/0", "0.0.0.0/0", mtu6=mtu6, mtu4=mtu4)
+
+
+def outer(address: str, mtu: int | None, peer: PeerId = ONE) -> PeerFit:
+    nothing = FamilyFit(None, 0)
+    return PeerFit(peer, (), nothing, nothing, ip_address(address), mtu)
+
+
+def pinned(bench: Bench, mtu6: int, mtu4: int) -> set[KernelRoute]:
+    """The way to the two servers, with MTUs."""
+    mtus = {6: mtu6, 4: mtu4}
+    return {
+        replace(route, hop=replace(route.hop, mtu=mtus[route.destination.version]))
+        for route in pins(bench.space)
+        if route.hop
+    }
+
+
+def mtus_to(bench: Bench, destination: str) -> list[int]:
+    routes = (r for r in bench.space.own_routes() if r.destination == ip_network(destination))
+    return [route.hop.mtu for route in routes if route.hop]
 
 
 def through(bench: Bench, destination: str, mtu: int, metric: int = 1024) -> KernelRoute:
@@ -116,6 +151,89 @@ class FitContract:
         host.apply(ROUTER)
         host.fit(fit("fd00:6::9/128", "fd77::/48", "10.8.0.9/32", mtu6=1300, mtu4=1208))
         host.close()
+        assert bench.snapshot() == before
+
+    # --- outer addresses -------------------------------------------------------------------------
+
+    def test_an_outer_address_gets_a_route_where_the_host_reaches_it(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan(*REDIRECT))
+        before = bench.space.own_routes()
+        host.fit(outer("2001:db8:9::9", 1280))
+        host.fit(outer("203.0.113.9", 1290, peer=TWO))
+        assert bench.space.own_routes() - before == pinned(bench, 1280, 1290)
+        host.fit(outer("2001:db8:9::9", 1300))
+        host.apply(plan(*REDIRECT))
+        assert bench.space.own_routes() - before == pinned(bench, 1300, 1290)
+        host.fit(outer("2001:db8:9::9", None))
+        host.release(TWO)
+        assert bench.space.own_routes() == before
+
+    def test_the_plans_own_pin_gets_the_mtu_and_loses_it(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan(*PINS, *REDIRECT))
+        before = bench.space.own_routes()
+        host.fit(outer("2001:db8:9::9", 1280))
+        host.refresh_underlay()
+        fitted = bench.space.own_routes()
+        assert fitted - before == {r for r in pinned(bench, 1280, 0) if r.hop and r.hop.mtu}
+        assert len(fitted) == len(before)
+        host.release(ONE)
+        assert bench.space.own_routes() == before
+
+    def test_peers_behind_one_address_share_the_smallest_mtu(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        for peer, mtu in ((ONE, 1300), (TWO, 1280)):
+            host.fit(outer("2001:db8:9::9", mtu, peer=peer))
+        assert mtus_to(bench, "2001:db8:9::9/128") == [1280]
+        host.release(TWO)
+        assert mtus_to(bench, "2001:db8:9::9/128") == [1300]
+
+    def test_outer_routes_follow_the_default_gateway(self, bench: Bench, host: HostState) -> None:
+        host.apply(plan())
+        host.fit(outer("2001:db8:9::9", 1280))
+        bench.remove_default_routes()
+        bench.add_default_route("fe80::2")
+        host.refresh_underlay()
+        (route,) = (r for r in bench.space.own_routes() if r.destination == SERVER6)
+        assert route.hop is not None
+        assert (route.hop.gateway, route.hop.mtu) == (OTHER_LINK_LOCAL_GATEWAY, 1280)
+
+    def test_no_route_leads_to_ourselves_or_replaces_somebody_elses(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        theirs = kernel_route(bench.space, str(SERVER6), 1024, Hop(index(bench.space, "u0")))
+        bench.foreign_route(theirs)
+        host.fit(outer("2001:db8:1::2", 1280))
+        host.fit(outer("2001:db8:9::9", 1280, peer=TWO))
+        host.fit(outer("fe80::9", 1280, peer=PeerId(3)))
+        assert bench.space.own_routes() == on_link(bench.space)
+
+    def test_a_peer_that_cannot_be_reached_is_an_error(self, bench: Bench, host: HostState) -> None:
+        host.apply(plan())
+        bench.remove_default_routes()
+        with pytest.raises(HostError):
+            host.fit(outer("2001:db8:9::9", 1280))
+        bench.add_default_route("fe80::1")
+        host.fit(outer("2001:db8:9::9", 1280))
+        assert mtus_to(bench, "2001:db8:9::9/128") == [1280]
+
+    def test_a_killed_daemons_routes_of_peers_are_undone(self, bench: Bench) -> None:
+        before = bench.snapshot()
+        bench.apply_and_die(
+            ROUTER,
+            fit("fd00:6::9/128", "fd77::/48", mtu6=1300, mtu4=None),
+            outer("2001:db8:9::9", 1280, peer=TWO),
+            outer("203.0.113.9", 1280, peer=PeerId(3)),
+            outer("2001:db8:9::9", 1300, peer=TWO),
+        )
+        assert bench.snapshot() != before
+        bench.recover()
         assert bench.snapshot() == before
 
     # --- TCP segments ----------------------------------------------------------------------------
