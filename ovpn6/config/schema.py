@@ -17,6 +17,9 @@ from ovpn6.model.names import Family, Transport
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec, Keepalive, SocketOptions
 
+STATUS_JSON = 4
+"""The version of the status file that is JSON."""
+
 
 class Mode(Enum):
     """Which role runs."""
@@ -114,6 +117,7 @@ class ProcessConfig:
     status: FilePath | None = None
     status_interval: int = 60
     status_version: int = 1
+    """OpenVPN's 1, 2 and 3, or :data:`STATUS_JSON`."""
     tmp_dir: FilePath | None = None
     script_security: int = 1
 

@@ -6,16 +6,17 @@ Sources: OpenVPN ``multi.c`` ``multi_print_status``, ``sig.c`` ``print_status``,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from ovpn6.config.schema import STATUS_JSON
 from ovpn6.daemon.logs import time_string
+from ovpn6.daemon.status_facts import StatusFacts
+from ovpn6.daemon.status_json import status_json
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError
-from ovpn6.model.names import PeerId
-from ovpn6.model.records import dataclass
 from ovpn6.model.specs import PeerCounters
-from ovpn6.model.status import PeerStatus, RoleStatus
+from ovpn6.model.status import PathStatus, PeerStatus
 
 UNDEFINED = "UNDEF"
 """What stands for the name of a peer that has none yet."""
@@ -34,6 +35,13 @@ _CLIENT_COLUMNS = (
     "Client ID",
     "Peer ID",
     "Data Channel Cipher",
+    # Ours: what reads the others finds them where OpenVPN has them.
+    "Path MTU",
+    "Tunnel MTU",
+    "Path MTU Learned From",
+    "Path MTU Since (time_t)",
+    "Probes Sent",
+    "Probes Lost",
 )
 _ROUTE_COLUMNS = (
     "Virtual Address",
@@ -44,22 +52,13 @@ _ROUTE_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StatusFacts:
-    """All a status text shows. ``wall_offset`` turns the role's clock into Unix time."""
-
-    role: RoleStatus
-    counters: Mapping[PeerId, PeerCounters]
-    unix_time: float
-    wall_offset: float
-    title: str
-    kernel_datapath: bool = False
-
-
 def status_text(facts: StatusFacts, version: int) -> str:
-    """The whole file; a client has one format only."""
+    """The whole file. A client's text is the same in all versions but for what is ours, which is
+    not in version 1."""
+    if version == STATUS_JSON:
+        return status_json(facts)
     if not facts.role.is_server:
-        lines = _client_lines(facts)
+        lines = _client_lines(facts, version)
     elif version == 1:
         lines = _server_lines_1(facts)
     else:
@@ -156,10 +155,25 @@ def _client_row(facts: StatusFacts, peer: PeerStatus) -> tuple[str, ...]:
         str(int(peer.peer)),
         str(int(peer.peer)),
         peer.cipher,
+        *_path_columns(facts, peer.sizes),
     )
 
 
-def _client_lines(facts: StatusFacts) -> Iterator[str]:
+def _path_columns(facts: StatusFacts, sizes: PathStatus | None) -> tuple[str, ...]:
+    """Empty where the path's MTU is not found out."""
+    if sizes is None:
+        return ("",) * 6
+    return (
+        "" if sizes.path is None else str(sizes.path),
+        str(sizes.tunnel),
+        sizes.learned,
+        str(int(sizes.since + facts.wall_offset)),
+        str(sizes.sent),
+        str(sizes.lost),
+    )
+
+
+def _client_lines(facts: StatusFacts, version: int) -> Iterator[str]:
     total = [facts.counters.get(peer.peer, PeerCounters()) for peer in facts.role.peers]
     yield "OpenVPN STATISTICS"
     yield f"Updated,{time_string(facts.unix_time)}"
@@ -168,6 +182,9 @@ def _client_lines(facts: StatusFacts) -> Iterator[str]:
     yield f"TCP/UDP read bytes,{sum(one.link_in for one in total)}"
     yield f"TCP/UDP write bytes,{sum(one.link_out for one in total)}"
     yield f"Auth read bytes,{sum(one.bytes_in for one in total)}"
+    for peer in facts.role.peers if version > 1 else ():
+        for name, value in zip(_CLIENT_COLUMNS[-6:], _path_columns(facts, peer.sizes), strict=True):
+            yield f"{name},{value}"
     yield "END"
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 from ovpn6.config.schema import ProcessConfig
 from ovpn6.daemon.logs import Logger
-from ovpn6.daemon.status_file import StatusFacts, StatusFile, status_text
+from ovpn6.daemon.status_facts import StatusFacts
+from ovpn6.daemon.status_file import StatusFile, status_text
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import Level, PeerId
 from ovpn6.model.records import dataclass

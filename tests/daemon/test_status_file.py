@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path as FilePath
 
 import pytest
 
-from ovpn6.daemon.status_file import StatusFacts, StatusFile, real_address, status_text
+from ovpn6.config.schema import STATUS_JSON
+from ovpn6.daemon.status_facts import StatusFacts
+from ovpn6.daemon.status_file import StatusFile, real_address, status_text
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import Instant, LinkId, PeerId
 from ovpn6.model.specs import PeerCounters
-from ovpn6.model.status import PeerStatus, RoleStatus
+from ovpn6.model.status import PathStatus, PeerStatus, RoleStatus
 
 NOW = 1_795_367_503
 CONNECTED = NOW - 60
+SIZES = PathStatus(1400, 1328, "probe", Instant(42.0), sent=9, lost=4)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +45,7 @@ def peer(name: str = "alice", remote: str = "2001:db8::9") -> PeerStatus:
         cipher="AES-256-GCM",
         connected=Instant(40.0),
         routes=(ip_network("2001:db8:1::2/128"), ip_network("2001:db8:77::/48")),
+        sizes=SIZES,
     )
 
 
@@ -90,7 +96,15 @@ def test_versions_2_and_3(version: int, separator: str) -> None:
         "Client ID": "7",
         "Peer ID": "7",
         "Data Channel Cipher": "AES-256-GCM",
+        "Path MTU": "1400",
+        "Tunnel MTU": "1328",
+        "Path MTU Learned From": "probe",
+        "Path MTU Since (time_t)": str(CONNECTED + 2),
+        "Probes Sent": "9",
+        "Probes Lost": "4",
     }
+    # Whoever counts columns as OpenVPN writes them finds those first.
+    assert header[13] == "Data Channel Cipher"
     assert rows[4][:3] == ["HEADER", "ROUTING_TABLE", "Virtual Address"]
     assert rows[7] == [
         "ROUTING_TABLE",
@@ -103,8 +117,47 @@ def test_versions_2_and_3(version: int, separator: str) -> None:
     assert rows[-2:] == [["GLOBAL_STATS", "dco_enabled", "0"], ["END"]]
 
 
+def test_a_path_that_is_not_found_out_has_empty_columns() -> None:
+    sizes = PathStatus(None, 1420, "configuration", Instant(42.0))
+    rows = status_text(facts(replace(peer(), sizes=sizes)), 2).splitlines()
+    assert rows[3].split(",")[13:17] == ["", "1420", "configuration", str(CONNECTED + 2)]
+    rows = status_text(facts(replace(peer(), sizes=None)), 2).splitlines()
+    assert len(rows[2].split(",")) == len(rows[3].split(",")) + 1
+
+
+def test_a_clients_path_is_in_version_2_and_3() -> None:
+    plain, more = (
+        status_text(facts(peer(), is_server=False), version).splitlines() for version in (1, 2)
+    )
+    assert [line for line in more if line not in plain] == [
+        "Path MTU,1400",
+        "Tunnel MTU,1328",
+        "Path MTU Learned From,probe",
+        f"Path MTU Since (time_t),{CONNECTED + 2}",
+        "Probes Sent,9",
+        "Probes Lost,4",
+    ]
+
+
+@pytest.mark.parametrize("is_server", [True, False])
+def test_json_has_it_all(is_server: bool) -> None:
+    shown = json.loads(status_text(facts(peer("a\n,b"), is_server=is_server), STATUS_JSON))
+    assert (shown["is_server"], shown["updated"]) == (is_server, NOW)
+    [row] = shown["peers"]
+    assert row["common_name"] == "a\n,b"
+    assert row["connected"] == CONNECTED
+    assert row["path"] == {
+        "mtu": 1400,
+        "tunnel_mtu": 1328,
+        "learned": "probe",
+        "since": CONNECTED + 2,
+        "probes_sent": 9,
+        "probes_lost": 4,
+    }
+
+
 def test_a_client_shows_its_traffic() -> None:
-    assert status_text(facts(peer(), is_server=False), 3).splitlines() == [
+    assert status_text(facts(peer(), is_server=False), 1).splitlines() == [
         "OpenVPN STATISTICS",
         "Updated,2026-11-22 17:11:43",
         "TUN/TAP read bytes,20",

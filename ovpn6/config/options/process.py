@@ -6,8 +6,8 @@ from ovpn6.config.draft import Draft
 from ovpn6.config.lexer import Directive
 from ovpn6.config.options.effects import absolute, command, flag, location, nothing, put, sets
 from ovpn6.config.options.row import Effect, Option
-from ovpn6.config.schema import TunnelConfig
-from ovpn6.config.values import integer, variable_name, word
+from ovpn6.config.schema import STATUS_JSON, TunnelConfig
+from ovpn6.config.values import integer, one_of, variable_name, word
 from ovpn6.model.errors import ConfigError
 
 _SECTION = "Process and logging"
@@ -80,6 +80,21 @@ def _pushed_setenv(draft: Draft, directive: Directive) -> None:
 
 def _row(name: str, usage: str, text: str, effect: Effect) -> Option:
     return Option(name, usage, text, _SECTION, effect=effect)
+
+
+_STATUS_VERSIONS = {"1": 1, "2": 2, "3": 3, "json": STATUS_JSON}
+
+
+def _fold_status_version(draft: Draft, directive: Directive) -> None:
+    form = one_of(*_STATUS_VERSIONS)(directive.args[0])
+    put(draft, "process", status_version=_STATUS_VERSIONS[form])
+
+
+def _show_status_version(config: TunnelConfig) -> list[tuple[str, ...]]:
+    version = config.process.status_version
+    if version == 1:
+        return []
+    return [(next(form for form, number in _STATUS_VERSIONS.items() if number == version),)]
 
 
 ROWS: tuple[Option, ...] = (
@@ -181,9 +196,9 @@ ROWS: tuple[Option, ...] = (
     ),
     _row(
         "status-version",
-        "N",
-        "Form of the status file: 1, 2 or 3.",
-        sets("process.status_version", integer(1, 3)),
+        "FORM",
+        "Form of the status file: 1, 2 or 3 as OpenVPN's, with the path's MTU in 2 and 3; or json.",
+        Effect(_fold_status_version, _show_status_version),
     ),
     _row("tmp-dir", "DIR", "Where scripts' temporary files are made.", location("process.tmp_dir")),
     _row(
