@@ -25,10 +25,25 @@
 #define BUDGET_READS 256
 #define BUDGET_ERRORS 16
 #define STREAM_READ 65536
+/* As many merged packets as the arena may hold. */
+#define WAITING 16
+
+/**
+ * struct waiting - a packet for the tunnel
+ * @parts: the first is @vnet
+ * @packets: how many of the inner ones are in it
+ */
+struct waiting {
+	struct ovpn6_vnet vnet;
+	int count;
+	unsigned int packets;
+	struct iovec parts[1 + OVPN6_MERGE_SEGMENTS];
+};
 
 /**
  * struct fp_rx - the thread's own
  * @whole: the device refused what was merged: packets go into it one by one
+ * @waiting: @queued of them, their octets in @arena
  */
 struct fp_rx {
 	struct fp_worker *worker;
@@ -37,6 +52,8 @@ struct fp_rx {
 	uint8_t *arena;
 	size_t used;
 	struct ovpn6_merger merger;
+	unsigned int queued;
+	struct waiting waiting[WAITING];
 	struct fp_counts counts;
 };
 
@@ -86,15 +103,36 @@ static void give_up_merging(struct fp_rx *rx, int error)
 	fp_queue_push(&rx->worker->queue, &report, NULL, 0);
 }
 
-static void write_merged(void *context, const struct iovec *parts, int count, unsigned int packets)
+/*
+ * Each write wakes who reads the flow, unless he is at it. So packets wait for each other, and he
+ * is woken once and finds many.
+ */
+static void write_waiting(struct fp_rx *rx)
+{
+	for (unsigned int i = 0; i < rx->queued; i++) {
+		const struct waiting *one = &rx->waiting[i];
+
+		if (writev(rx->tunnel->descriptor, one->parts, one->count) >= 0)
+			continue;
+		if (errno == EINVAL && one->packets > 1 && !rx->whole)
+			give_up_merging(rx, errno);
+		write_failed(rx, errno, one->packets);
+	}
+	rx->queued = 0;
+}
+
+static void queue_merged(void *context, const struct iovec *parts, int count, unsigned int packets)
 {
 	struct fp_rx *rx = context;
+	struct waiting *one = &rx->waiting[rx->queued++];
 
-	if (writev(rx->tunnel->descriptor, parts, count) >= 0)
-		return;
-	if (errno == EINVAL && packets > 1 && !rx->whole)
-		give_up_merging(rx, errno);
-	write_failed(rx, errno, packets);
+	memcpy(&one->vnet, parts[0].iov_base, sizeof(one->vnet));
+	one->parts[0] = (struct iovec){ &one->vnet, sizeof(one->vnet) };
+	memcpy(one->parts + 1, parts + 1, (size_t)(count - 1) * sizeof(*parts));
+	one->count = count;
+	one->packets = packets;
+	if (rx->queued == WAITING)
+		write_waiting(rx);
 }
 
 static void write_whole(struct fp_rx *rx, const struct fp_inner *inner)
@@ -124,6 +162,7 @@ static void deliver(struct fp_rx *rx, const struct fp_inner *inner)
 static void flush(struct fp_rx *rx)
 {
 	ovpn6_merge_flush(&rx->merger);
+	write_waiting(rx);
 	rx->used = 0;
 }
 
@@ -217,7 +256,7 @@ static void look_at_tunnel(struct fp_rx *rx)
 
 	rx->tunnel = tunnel;
 	if (rx->merger.write == NULL || rx->merger.udp != tunnel->udp)
-		ovpn6_merge_init(&rx->merger, write_merged, rx, tunnel->udp);
+		ovpn6_merge_init(&rx->merger, queue_merged, rx, tunnel->udp);
 }
 
 void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event)
