@@ -45,9 +45,9 @@ from ovpn6.protocol.packets import Opcode
 TUNNEL_BUDGET = 64
 """Packets taken from the tunnel in one go; also the longest train."""
 READ_SIZE = VNET_SIZE + 65_535
-MOST_CONTROL = 4096
-"""Octets of a control packet: twice the largest ``tls-mtu``, with a wrapped client key. Thousands
-of strangers' packets may wait for the role."""
+MOST_CONTROL = 9216
+"""Octets of a control packet: a probe of a jumbo path is as long as its packets. Thousands of
+strangers' packets may wait for the role."""
 MOST_MOVES = 8
 """Changes of path that one peer may cause between two looks of the keepalive (a second): each is
 told to the role, and a client that sends from two sockets in turn could tell it without end."""

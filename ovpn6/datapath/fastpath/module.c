@@ -11,10 +11,10 @@
 #include <sys/socket.h>
 
 #include "crypto.h"
+#include "opened.h"
 #include "udp.h"
 
 #define MOST_REPORTS 64
-#define MOST_REPORT_DATA 4096
 
 struct fp_worker *fp_worker_of(PyObject *self)
 {
@@ -261,7 +261,7 @@ static PyObject *report_tuple(const struct fp_report *report, const uint8_t *dat
 static PyObject *worker_reports(PyObject *self, PyObject *args)
 {
 	struct fp_worker *worker = fp_worker_of(self);
-	uint8_t data[MOST_REPORT_DATA];
+	uint8_t data[FP_MOST_CONTROL];
 	PyObject *list;
 
 	(void)args;

@@ -12,7 +12,8 @@
 #include "udp.h"
 #include "worker.h"
 
-#define FP_MOST_CONTROL 4096
+/* A probe of a jumbo path is as long as its packets. */
+#define FP_MOST_CONTROL 9216
 #define FP_MOST_MOVES 8
 
 /**
