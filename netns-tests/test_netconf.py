@@ -188,6 +188,13 @@ class NetlinkBench:
     def remove_device(self, name: str) -> None:
         remove_persistent_tun(name)
 
+    def guarded(self, device: str) -> frozenset[int]:
+        table = f"ovpn6-{device}-guard"
+        if table not in nft("list", "tables"):
+            return frozenset()
+        listed = nft("-n", "list", "set", "inet", table, "ports").partition("elements = {")[2]
+        return frozenset(int(port) for port in re.findall(r"\d+", listed))
+
     def segments(self, device: str) -> dict[IPNetwork, int]:
         if f"ovpn6-{device}" not in nft("list", "tables"):
             return {}

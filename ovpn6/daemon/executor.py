@@ -15,6 +15,7 @@ from typing import Any
 from ovpn6.daemon.inbox import Inbox
 from ovpn6.daemon.logs import Logger
 from ovpn6.daemon.operator_files import PoolFile
+from ovpn6.daemon.path_hints import PathHints
 from ovpn6.daemon.resolver import resolve_later
 from ovpn6.daemon.scripts import ScriptRunner
 from ovpn6.datapath.interface import Datapath
@@ -50,7 +51,7 @@ from ovpn6.model.flow import (
     SwapKeys,
     UpdatePeer,
 )
-from ovpn6.model.names import JobId, Level, LinkId, PeerId
+from ovpn6.model.names import JobId, Level, LinkId, PeerId, Transport
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import PeerCounters
 from ovpn6.netconf.interface import HostState
@@ -71,6 +72,7 @@ class Shell:
     announce: Callable[[], None]
     client_config_dir: Callable[[ReadClientConfig], ClientConfigRead] | None = None
     pool_file: PoolFile | None = None
+    hints: PathHints | None = None
 
 
 class Executor:
@@ -130,6 +132,8 @@ class Executor:
             self._links.add(happened.link)
         elif isinstance(happened, LinkClosed):
             self._links.discard(happened.link)
+            if self._shell.hints is not None:
+                self._shell.hints.closed(happened.link)
         self._shell.inbox.put(happened)
 
     def counters(self) -> dict[PeerId, PeerCounters]:
@@ -144,7 +148,7 @@ class Executor:
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
         for link in list(self._links):
-            self._shell.datapath.close_link(link)
+            self._forget_link(link)
         self._links.clear()
         for peer in list(self._peers):
             self._shell.datapath.remove_peer(peer)
@@ -174,6 +178,9 @@ class Executor:
                 del self._opening[link]
         self._links.add(link)
         self._shell.inbox.put(LinkOpened(link, local))
+        if self._shell.hints is not None and order.spec.transport is Transport.UDP:
+            multihome = order.spec.options.multihome
+            self._shell.hints.opened(link, local, multihome=multihome)
 
     def _close_link(self, order: CloseLink) -> None:
         task = self._opening.pop(order.link, None)
@@ -181,7 +188,12 @@ class Executor:
             task.cancel()
         if order.link in self._links:
             self._links.discard(order.link)
-            self._shell.datapath.close_link(order.link)
+            self._forget_link(order.link)
+
+    def _forget_link(self, link: LinkId) -> None:
+        self._shell.datapath.close_link(link)
+        if self._shell.hints is not None:
+            self._shell.hints.closed(link)
 
     def _refresh_underlay(self) -> None:
         """Before each attempt: the outer network may have changed. Not reason enough to stop."""

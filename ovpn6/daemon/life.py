@@ -126,6 +126,7 @@ class Life:
                 (lambda order: read_client_config(directory, order)) if directory else None
             ),
             pool_file=self._files.pool,
+            hints=self._machinery.hints,
         )
         return Executor(shell)
 

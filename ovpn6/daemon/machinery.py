@@ -11,6 +11,7 @@ from ovpn6.config.schema import TunnelConfig
 from ovpn6.daemon.leftovers import remove_devices
 from ovpn6.daemon.logs import Logger
 from ovpn6.daemon.namespace_watch import NamespaceWatch
+from ovpn6.daemon.path_hints import PathHints
 from ovpn6.datapath.choose import Demands, KernelOptions, choose, is_kernel, open_datapath
 from ovpn6.datapath.interface import Capabilities, Datapath
 from ovpn6.datapath.offload.flow_label import SECRET_SIZE
@@ -49,6 +50,8 @@ class Machinery:
         self._datapath: Datapath | None = None
         self._host: HostState | None = None
         self._watch: NamespaceWatch | None = None
+        self.hints: PathHints | None = None
+        self._hints_tried = False
         self._link_ids = itertools.count(FIRST_ACCEPTED_LINK)
 
     @property
@@ -88,6 +91,8 @@ class Machinery:
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
             self.logger.log(Level.NOTICE, f"{_kind(self.capabilities)} device {self.device} opened")
         self._host.open(self.device, spec.netns, "", spec.txqueuelen)
+        if config.mtu.mtu_disc != "no":
+            self._listen_for_hints()
         if spec.netns and self._watch is None:
             self._watch = NamespaceWatch(
                 spec.netns,
@@ -122,6 +127,9 @@ class Machinery:
         if self._host is not None:
             self._try(self._host.close)
         self._host = None
+        if self.hints is not None:
+            self.hints.close()
+            self.hints = None
 
     def _new_datapath(self, config: TunnelConfig) -> Datapath:
         data = config.data
@@ -146,6 +154,20 @@ class Machinery:
             KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
         )
+
+    def _listen_for_hints(self) -> None:
+        """Once, while we may: the process may change its user later."""
+        if self._hints_tried:
+            return
+        self._hints_tried = True
+        try:
+            self.hints = PathHints(
+                asyncio.get_running_loop(),
+                lambda hint: self.receiver(hint),
+                lambda ports: self.host.guard(ports),
+            )
+        except HostError as error:
+            self.logger.log(Level.NOTICE, f"{error}; path MTUs are found by probes alone")
 
     def _try(self, undo: Callable[[], None]) -> None:
         try:

@@ -17,7 +17,7 @@ from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
-from ovpn6.netconf.fits import PeerRoutes, PeerSegments
+from ovpn6.netconf.fits import GuardedPorts, PeerRoutes, PeerSegments
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     needed_settings,
@@ -82,6 +82,7 @@ class Charge:
         self._outer = OuterRoutes(
             underlay, self._way_to, self._add_to_journal, self._drop_from_journal, notice
         )
+        self._ports = GuardedPorts(lambda: underlay.guard_ports(ledger.device), notice)
         self._segments = PeerSegments(lambda: tunnel.limit_segments(ledger.device), notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
@@ -150,6 +151,10 @@ class Charge:
         else:
             self._fits.release(peer)
 
+    def guard(self, ports: frozenset[int]) -> None:
+        """UDP ports of ours."""
+        self._ports.change(ports)
+
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
         with self._journal.exclusive():
@@ -157,6 +162,7 @@ class Charge:
             undoing.run()
             self._journal.close(keep=bool(undoing.errors))
         self._segments.close()
+        self._ports.close()
         for namespace in self._namespaces.values():
             namespace.close()
         if undoing.errors:

@@ -16,7 +16,7 @@ from ovpn6.model.names import PeerId
 from ovpn6.model.specs import PeerFit
 from ovpn6.netconf.fitting import Claims, Ground, fitted_routes, fitted_segments
 from ovpn6.netconf.interface import Notice
-from ovpn6.netconf.namespace import Namespace, SegmentLimits
+from ovpn6.netconf.namespace import Namespace, PortGuard, SegmentLimits
 from ovpn6.netconf.plan import KernelRoute, RouteKey
 
 
@@ -137,3 +137,31 @@ class PeerSegments:
                 del self._standing[network]
             else:
                 self._standing[network] = size
+
+
+class GuardedPorts:
+    """Ports for which the kernel believes no router. Without the packet filter it does, which is
+    told once."""
+
+    def __init__(self, open_guard: Callable[[], PortGuard], notice: Notice) -> None:
+        self._open = open_guard
+        self._notice = notice
+        self._guard: PortGuard | None = None
+        self._refused = False
+
+    def change(self, ports: frozenset[int]) -> None:
+        """These and no others."""
+        if self._refused or (self._guard is None and not ports):
+            return
+        try:
+            if self._guard is None:
+                self._guard = self._open()
+            self._guard.change(ports)
+        except HostError as error:
+            self._refused = True
+            self._notice(f"{error}; the kernel believes any Packet Too Big about our packets")
+
+    def close(self) -> None:
+        """None of them any more."""
+        if self._guard is not None:
+            self._guard.close()

@@ -82,6 +82,10 @@ class HostState(Protocol):
     def release(self, peer: PeerId) -> None:
         """Take back what :meth:`fit` did for a peer; nothing happens for one without."""
 
+    def guard(self, ports: frozenset[int]) -> None:
+        """Keep the kernel from believing what is said of datagrams from these UDP ports: Packet Too
+        Big, which everybody can send. Without a packet filter that is told once."""
+
     def default_gateways(self) -> Gateways:
         """In the daemon's own namespace, main table, without our routes (``route_net_gateway``)."""
 

@@ -59,6 +59,11 @@ class HostKeeper:
         if self._charge is not None:
             self._charge.release(peer)
 
+    def guard(self, ports: frozenset[int]) -> None:
+        """Guard these and no others."""
+        if self._charge is not None or ports:
+            self._opened().guard(ports)
+
     def default_gateways(self) -> Gateways:
         """Also before :meth:`open`."""
         if self._charge is not None:

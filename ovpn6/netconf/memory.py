@@ -45,6 +45,8 @@ class MemoryNamespace:
     log: list[str] = field(default_factory=list)
     segments: dict[str, dict[IPNetwork, int]] = field(default_factory=dict)
     """Largest TCP segments, by device."""
+    guarded: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Guarded ports, by device."""
     _addresses: dict[int, list[IPInterface]] = field(default_factory=dict)
     _next_index: int = 1
 
@@ -190,6 +192,12 @@ class MemoryNamespace:
         self.segments[device] = {}
         return MemorySegments(self, device)
 
+    def guard_ports(self, name: str) -> MemoryGuard:
+        """As :meth:`limit_segments`."""
+        self._operate(f"make table ovpn6-{name}-guard")
+        self.guarded[name] = frozenset()
+        return MemoryGuard(self, name)
+
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """One level."""
         prefix = f"{directory}/"
@@ -292,6 +300,22 @@ class MemorySegments:
         self.space.segments.pop(self.device, None)
 
 
+@dataclass(slots=True)
+class MemoryGuard:
+    """A :class:`ovpn6.netconf.namespace.PortGuard`."""
+
+    space: MemoryNamespace
+    name: str
+
+    def change(self, ports: frozenset[int]) -> None:
+        """At once."""
+        self.space.guarded[self.name] = ports
+
+    def close(self) -> None:
+        """Gone."""
+        self.space.guarded.pop(self.name, None)
+
+
 _KNOBS = {
     "net/ipv4/conf": {"forwarding": "0"},
     "net/ipv6/conf": {"forwarding": "0", "force_forwarding": "0", "accept_ra": "1"},
@@ -327,6 +351,8 @@ class MemoryWorld:
             for space in self.namespaces.values():
                 if space.identity == ledger.tunnel_namespace:
                     space.segments.pop(ledger.device, None)
+                if space.identity == ledger.underlay_namespace:
+                    space.guarded.pop(ledger.device, None)
 
     def recover(self) -> None:
         """What :func:`ovpn6.netconf.recovery.recover` does on a real host."""

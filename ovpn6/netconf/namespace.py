@@ -43,6 +43,16 @@ class SegmentLimits(Protocol):
         """No more limits; the end of the process does the same. May be called twice."""
 
 
+class PortGuard(Protocol):
+    """Keeps the kernel from believing Packet Too Big about datagrams from UDP ports."""
+
+    def change(self, ports: frozenset[int]) -> None:
+        """These and no others. ``HostError`` when nothing was changed."""
+
+    def close(self) -> None:
+        """No more; the end of the process does the same. May be called twice."""
+
+
 class Namespace(Protocol):
     """Each method raises ``HostError`` with the kernel's reason when it is refused.
 
@@ -104,6 +114,9 @@ class Namespace(Protocol):
 
     def limit_segments(self, device: str) -> SegmentLimits:
         """Begin, for the device of this name. ``HostError`` without a packet filter."""
+
+    def guard_ports(self, name: str) -> PortGuard:
+        """Begin; ``name`` is part of the name of a table. ``HostError`` without a packet filter."""
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """What ``/proc/sys/<directory>`` holds; empty when it does not exist."""

@@ -14,6 +14,7 @@ from ovpn6.model.errors import HostError
 from ovpn6.netconf.interface import ROUTE_PROTOCOL
 from ovpn6.netconf.namespace import FibEntry, Link
 from ovpn6.netconf.plan import KernelRoute
+from ovpn6.netconf.port_guard import PortGuard
 from ovpn6.netconf.route_codec import ROUTE_CODEC
 from ovpn6.netconf.route_messages import (
     FAMILIES,
@@ -39,6 +40,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 _ADDRESS_FLAGS = {4: 0x200, 6: 0x200 | 0x02}
 """``IFA_F_NOPREFIXROUTE``, and for IPv6 ``IFA_F_NODAD``."""
 _IFF_UP = 1
+_SAME_NAMES = 64
 _SKIP_STATISTICS = 8
 """``RTEXT_FILTER_SKIP_STATS``."""
 _GONE = (errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT)
@@ -139,6 +141,17 @@ class NetlinkNamespace:
     def limit_segments(self, device: str) -> SegmentTable:
         """By nftables."""
         return SegmentTable(self._worker.run(Filter), device)
+
+    def guard_ports(self, name: str) -> PortGuard:
+        """By nftables. Devices of one name may be in several namespaces whose sockets are here."""
+        for number in range(1, _SAME_NAMES + 1):
+            full = name if number == 1 else f"{name}.{number}"
+            try:
+                return PortGuard(self._worker.run(Filter), full)
+            except HostError as error:
+                if error.errno != errno.EEXIST or number == _SAME_NAMES:
+                    raise
+        raise AssertionError
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""

@@ -273,6 +273,27 @@ class FitContract:
         bench.apply_and_die(plan(), everything(1300, 1300))
         assert bench.segments("tun0") == {}
 
+    # --- ports -----------------------------------------------------------------------------------
+
+    def test_ports_are_guarded_until_they_are_not(self, bench: Bench, host: HostState) -> None:
+        host.guard(frozenset())
+        assert bench.guarded("tun0") == frozenset()
+        host.guard(frozenset({1194, 40_000}))
+        assert bench.guarded("tun0") == {1194, 40_000}
+        host.guard(frozenset({1194, 1195}))
+        assert bench.guarded("tun0") == {1194, 1195}
+        host.guard(frozenset())
+        assert bench.guarded("tun0") == frozenset()
+
+    def test_the_guard_goes_with_the_host_state(self, bench: Bench) -> None:
+        before = bench.snapshot()
+        host = bench.host()
+        host.open("tun0", "", "")
+        host.guard(frozenset({1194}))
+        host.close()
+        host.guard(frozenset())
+        assert bench.snapshot() == before
+
     # --- one peer that has the whole device ------------------------------------------------------
 
     def test_the_only_peers_sizes_are_the_devices(self, bench: Bench, host: HostState) -> None:

@@ -86,6 +86,9 @@ class MemoryBench:
     def add_device(self, name: str) -> None:
         self.space.add_device(name)
 
+    def guarded(self, device: str) -> frozenset[int]:
+        return self.world.own.guarded.get(device, frozenset())
+
     def segments(self, device: str) -> dict[IPNetwork, int]:
         return dict(self.world.own.segments.get(device, {}))
 
