@@ -65,6 +65,13 @@ def test_all_segments_of_a_super_packet_have_one_label(worker: Alone) -> None:
     assert labels(worker, 20) == [FlowLabels(SECRET).label(inner.encode())] * 20
 
 
+def test_a_super_packet_of_several_trains_has_one_label_too(worker: Alone) -> None:
+    inner = Inner(payload=bytes(65_000), flow=2)
+    vnet = Vnet(NEEDS_CSUM, GSO_TCPV6, 0, 500, inner.csum_start, 16)
+    worker.inside.send(vnet.encode() + inner.super_packet())
+    assert labels(worker, 130) == [FlowLabels(SECRET).label(inner.encode())] * 130
+
+
 def test_unasked_the_label_is_the_kernels_and_one_for_the_peer() -> None:
     with alone() as worker:
         worker.outside.setsockopt(socket.IPPROTO_IPV6, IPV6_FLOWINFO, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -177,6 +180,24 @@ def test_a_congestion_mark_goes_inside(worker: Alone, inner: int, outer: int) ->
         worker.until(lambda: worker.worker.drops() == {"inner without ECN met congestion": 1})
     else:
         assert worker.written(1) == [WHOLE + expected]
+
+
+def test_a_congestion_mark_is_on_every_train_of_a_super_packet(worker: Alone) -> None:
+    inner = Inner(payload=bytes(65_000), traffic_class=ecn.ECT0)
+    vnet = Vnet(NEEDS_CSUM, GSO_TCPV6, 0, 500, inner.csum_start, 16)
+    worker.outside.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    worker.inside.send(vnet.encode() + inner.super_packet())
+    classes: list[int] = []
+
+    def all_came() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ancillary = worker.outside.recvmsg(1 << 16, 64)[1]
+                classes.append(int.from_bytes(ancillary[0][2], sys.byteorder))
+        return len(classes) == 130
+
+    worker.until(all_came, worker.outside)
+    assert set(classes) == {ecn.ECT0}
 
 
 @given(data=st.lists(st.binary(max_size=120), min_size=1, max_size=20), authentic=st.booleans())

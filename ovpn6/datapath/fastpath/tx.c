@@ -36,7 +36,8 @@ static const uint8_t occ_exit[17] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 
  * struct fp_tx - the thread's own
  * @peer: whom the open train is for
  * @size: octets of its datagrams
- * @traffic_class: of its outer packets, as @flow_label
+ * @traffic_class: of its outer packets, as @flow_label; they outlast a train, for a packet may
+ *	fill several
  * @ended: its last datagram was shorter
  */
 struct fp_tx {
@@ -107,8 +108,6 @@ static void flush(struct fp_tx *tx)
 	tx->count = 0;
 	tx->used = 0;
 	tx->ended = false;
-	tx->traffic_class = 0;
-	tx->flow_label = 0;
 	tx->peer = NULL;
 }
 
@@ -179,6 +178,8 @@ bool fp_tx_special(struct fp_tx *tx, struct fp_peer *peer, const uint8_t *messag
 	if (key == NULL || length > sizeof(copy) - 2)
 		return false;
 	memcpy(copy + 1, message, length);
+	tx->traffic_class = 0;
+	tx->flow_label = 0;
 	done = append_framed(tx, peer, key, copy + 1, length);
 	if (done) {
 		fp_add(&peer->sent.special_packets, 1);
