@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 
 from ovpn6.config.schema import TunnelConfig
+from ovpn6.daemon.host_watch import HostWatch
 from ovpn6.daemon.leftovers import remove_devices
 from ovpn6.daemon.logs import Logger
 from ovpn6.daemon.namespace_watch import NamespaceWatch
@@ -52,6 +53,7 @@ class Machinery:
         self._watch: NamespaceWatch | None = None
         self.hints: PathHints | None = None
         self._hints_tried = False
+        self._mending: HostWatch | None = None
         self._link_ids = itertools.count(FIRST_ACCEPTED_LINK)
 
     @property
@@ -91,6 +93,12 @@ class Machinery:
             self.device = self._datapath.open_device(spec, config.host.tun_mtu)
             self.logger.log(Level.NOTICE, f"{_kind(self.capabilities)} device {self.device} opened")
         self._host.open(self.device, spec.netns, "", spec.txqueuelen)
+        if self._mending is None:
+            self._mending = HostWatch(
+                asyncio.get_running_loop(),
+                self._host,
+                lambda text: self.logger.log(Level.WARNING, text),
+            )
         if config.mtu.mtu_disc != "no":
             self._listen_for_hints()
         if spec.netns and self._watch is None:
@@ -115,6 +123,9 @@ class Machinery:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self._mending is not None:
+            self._mending.close()
+            self._mending = None
         if self._host is not None and self.device:
             self._try(self._host.forget_device)
         if self._datapath is not None:

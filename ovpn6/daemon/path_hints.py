@@ -8,9 +8,7 @@ our sockets is dropped in the kernel; of the rest a few a second are read.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
-import struct
 from collections.abc import Callable
 
 from ovpn6.datapath.too_big import TooBig, decode_too_big, filter_ipv4, filter_ipv6
@@ -19,6 +17,7 @@ from ovpn6.model.errors import HostError
 from ovpn6.model.flow import PacketTooBig
 from ovpn6.model.names import LinkId
 from ovpn6.model.records import dataclass
+from ovpn6.netlink.socket_filter import attach_filter
 
 PER_SECOND = 50
 """Hints read; the rest waits, or is lost."""
@@ -27,9 +26,6 @@ QUOTED = 64
 
 _PROTOCOLS = ((0x86DD, filter_ipv6), (0x0800, filter_ipv4))
 """``ETH_P_IPV6``, ``ETH_P_IP``."""
-_SO_ATTACH_FILTER = 26
-_FPROG = struct.Struct("@HP")
-_INSTRUCTION_SIZE = 8
 _LONGEST = 2048
 _WAITING = 32_768
 """Octets of receive buffer."""
@@ -131,13 +127,6 @@ class PathHints:
                 local = found.source.address if ours.multihome else None
                 path = Path(link, remote, local)
                 self._report(PacketTooBig(path, found.size, found.quoted[:QUOTED]))
-
-
-def attach_filter(sock: socket.socket, program: bytes) -> None:
-    """Let the socket receive only what the classic BPF program lets through. Raises ``OSError``."""
-    text = ctypes.create_string_buffer(program, len(program))
-    order = _FPROG.pack(len(program) // _INSTRUCTION_SIZE, ctypes.addressof(text))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, order)
 
 
 def _open(protocol: int) -> socket.socket:

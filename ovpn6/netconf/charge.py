@@ -28,7 +28,7 @@ from ovpn6.netconf.forwarding import (
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, Notice
 from ovpn6.netconf.journal import Journal
 from ovpn6.netconf.ledger import Ledger, LinkState, without_device
-from ovpn6.netconf.namespace import FibEntry, Link, Namespace
+from ovpn6.netconf.namespace import FibEntry, Link, Namespace, RouteNews
 from ovpn6.netconf.outer_routes import OuterRoutes
 from ovpn6.netconf.plan import (
     AddAddress,
@@ -74,6 +74,8 @@ class Charge:
         self._journal = journal
         self._notice = notice
         self._namespaces = {space.identity: space for space in (underlay, tunnel)}
+        self._news: list[RouteNews] = []
+        self._owed = False
         self._plan: HostPlan | None = None
         self._applied: HostPlan | None = None
         self._known_hops: dict[IPNetwork, Hop | None] = {}
@@ -151,6 +153,26 @@ class Charge:
         else:
             self._fits.release(peer)
 
+    def listen(self) -> tuple[int, ...]:
+        """Files that tell of others' changes."""
+        if not self._news:
+            self._news = [space.route_news() for space in self._namespaces.values()]
+        return tuple(file for one in self._news if (file := one.fileno()) >= 0)
+
+    def mend(self) -> None:
+        """Make again what somebody else deleted. A look is taken only after news of it, or of a
+        change that may concern outer routes; a device that was set down is left so."""
+        for one in self._news:
+            gone, other = one.read()
+            self._owed |= gone or (other and bool(self._outer.routes))
+        if self._plan is None or not self._owed or not self.follow_device().up:
+            return
+        self.refresh()
+        present = self._routes_present()
+        self._fits.restore(present)
+        self._outer.restore(present)
+        self._owed = False
+
     def guard(self, ports: frozenset[int]) -> None:
         """UDP ports of ours."""
         self._ports.change(ports)
@@ -163,6 +185,8 @@ class Charge:
             self._journal.close(keep=bool(undoing.errors))
         self._segments.close()
         self._ports.close()
+        for news in self._news:
+            news.close()
         for namespace in self._namespaces.values():
             namespace.close()
         if undoing.errors:

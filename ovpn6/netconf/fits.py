@@ -8,7 +8,7 @@ by it (:mod:`ovpn6.netconf.undo`); the packet filter's table goes with our socke
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
@@ -56,6 +56,13 @@ class PeerRoutes:
         for peer, fit in self._fits.items():
             keys += self._claims.replace(peer, fitted_routes(fit, ground))
         self._stand(dict.fromkeys((*self._standing, *keys)))
+
+    def restore(self, present: Container[KernelRoute]) -> None:
+        """Make again those that are not there."""
+        missing = [key for key, route in self._standing.items() if route not in present]
+        for key in missing:
+            if not self._add(self._standing[key]):
+                del self._standing[key]
 
     def device_gone(self) -> None:
         """The kernel removed its routes."""

@@ -86,6 +86,13 @@ class HostState(Protocol):
         """Keep the kernel from believing what is said of datagrams from these UDP ports: Packet Too
         Big, which everybody can send. Without a packet filter that is told once."""
 
+    def news(self) -> tuple[int, ...]:
+        """Files that are readable when somebody else may have deleted a part of this; then
+        :meth:`mend` is to be called. Theirs until the state is closed."""
+
+    def mend(self) -> None:
+        """Make again what is gone, and follow the underlay. ``HostError`` when the host refuses."""
+
     def default_gateways(self) -> Gateways:
         """In the daemon's own namespace, main table, without our routes (``route_net_gateway``)."""
 

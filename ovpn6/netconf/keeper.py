@@ -64,6 +64,15 @@ class HostKeeper:
         if self._charge is not None or ports:
             self._opened().guard(ports)
 
+    def news(self) -> tuple[int, ...]:
+        """From now on."""
+        return self._opened().listen()
+
+    def mend(self) -> None:
+        """What is gone."""
+        if self._charge is not None:
+            self._charge.mend()
+
     def default_gateways(self) -> Gateways:
         """Also before :meth:`open`."""
         if self._charge is not None:

@@ -198,6 +198,10 @@ class MemoryNamespace:
         self.guarded[name] = frozenset()
         return MemoryGuard(self, name)
 
+    def route_news(self) -> MemoryNews:
+        """Always news."""
+        return MemoryNews()
+
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """One level."""
         prefix = f"{directory}/"
@@ -314,6 +318,21 @@ class MemoryGuard:
     def close(self) -> None:
         """Gone."""
         self.space.guarded.pop(self.name, None)
+
+
+class MemoryNews:
+    """A :class:`ovpn6.netconf.namespace.RouteNews` that nobody can wait for."""
+
+    def fileno(self) -> int:
+        """No file."""
+        return -1
+
+    def read(self) -> tuple[bool, bool]:
+        """Anything may have happened."""
+        return True, True
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 _KNOBS = {

@@ -53,6 +53,20 @@ class PortGuard(Protocol):
         """No more; the end of the process does the same. May be called twice."""
 
 
+class RouteNews(Protocol):
+    """Tells that somebody else has changed routes."""
+
+    def fileno(self) -> int:
+        """For an event loop; -1 when there is nothing to wait for."""
+
+    def read(self) -> tuple[bool, bool]:
+        """Whether a route of ours may be gone, and whether anything else may have changed; takes
+        all that waits."""
+
+    def close(self) -> None:
+        """May be called twice."""
+
+
 class Namespace(Protocol):
     """Each method raises ``HostError`` with the kernel's reason when it is refused.
 
@@ -117,6 +131,9 @@ class Namespace(Protocol):
 
     def guard_ports(self, name: str) -> PortGuard:
         """Begin; ``name`` is part of the name of a table. ``HostError`` without a packet filter."""
+
+    def route_news(self) -> RouteNews:
+        """From now on."""
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """What ``/proc/sys/<directory>`` holds; empty when it does not exist."""

@@ -26,6 +26,7 @@ from ovpn6.netconf.route_messages import (
     is_multipath,
     request,
 )
+from ovpn6.netconf.route_news import RouteNews
 from ovpn6.netconf.segment_table import SegmentTable
 from ovpn6.netconf.worker import NamespaceWorker
 from ovpn6.netlink.conversation import CREATE, DUMP, EXCLUSIVE, REPLACE, ROUTE, Conversation
@@ -152,6 +153,10 @@ class NetlinkNamespace:
                 if error.errno != errno.EEXIST or number == _SAME_NAMES:
                     raise
         raise AssertionError
+
+    def route_news(self) -> RouteNews:
+        """What this namespace's own socket changes is none."""
+        return self._worker.run(RouteNews, (self._netlink.port,))
 
     def setting_names(self, directory: str) -> tuple[str, ...]:
         """Sorted."""

@@ -8,7 +8,7 @@ reaches the peer now. Peers behind one address share its smallest MTU.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -84,6 +84,13 @@ class OuterRoutes:
             assert now.hop is not None
             if hop is not None and replace(hop, mtu=now.hop.mtu) != now.hop:
                 self._put(address, replace(now, hop=replace(hop, mtu=now.hop.mtu)), now)
+
+    def restore(self, present: Container[KernelRoute]) -> None:
+        """Make again those that are not there."""
+        for address, route in list(self._standing.items()):
+            if route not in present and not self._add(route):
+                del self._standing[address]
+                self._dropped(route)
 
     def _stand(self, addresses: Iterable[IPAddress]) -> None:
         for address in addresses:

@@ -82,6 +82,8 @@ class Conversation:
             self._socket.close()
             raise _host_error("open a netlink socket", error) from None
         self._sequence = 0
+        self.port: int = self._socket.getsockname()[0]
+        """By which the kernel tells of what this socket changed."""
 
     def request(
         self,

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovpn6.daemon.path_hints import attach_filter
 from ovpn6.datapath.too_big import (
     LONGEST_FILTERED,
     TooBig,
@@ -18,6 +17,7 @@ from ovpn6.datapath.too_big import (
     filter_ipv6,
 )
 from ovpn6.model.addresses import Endpoint
+from ovpn6.netlink.socket_filter import attach_filter
 
 ROUTER6, US6, THEM6 = (IPv6Address(f"2001:db8::{end}") for end in ("ff", "1", "2"))
 ROUTER4, US4, THEM4 = (IPv4Address(f"192.0.2.{end}") for end in (255, 1, 2))

@@ -14,11 +14,13 @@ from ovpn6.model.specs import FamilyFit, HostPlan, PeerFit
 from ovpn6.netconf.interface import HostState
 from ovpn6.netconf.plan import Hop, KernelRoute
 from tests.netconf.contract import (
+    ADDRESSES,
     OTHER_LINK_LOCAL_GATEWAY,
     PINS,
     REDIRECT,
     SERVER6,
     Bench,
+    addresses,
     index,
     kernel_route,
     on_link,
@@ -272,6 +274,43 @@ class FitContract:
         assert bench.snapshot() == before
         bench.apply_and_die(plan(), everything(1300, 1300))
         assert bench.segments("tun0") == {}
+
+    # --- mending ---------------------------------------------------------------------------------
+
+    def test_routes_that_somebody_deleted_are_made_again(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan(*PINS, *REDIRECT, route("fd77::/48", metric=70)))
+        host.fit(fit("fd00:6::9/128", "fd77::/48", "10.8.0.9/32", mtu6=1300, mtu4=1208))
+        host.fit(outer("2001:db8:9::9", 1280, peer=TWO))
+        host.news()
+        before = bench.space.own_routes()
+        for one in before:
+            bench.space.remove_route(one)
+        host.mend()
+        assert bench.space.own_routes() == before
+        host.mend()
+        host.release(ONE)
+        host.release(TWO)
+        assert len(bench.space.own_routes()) == len(before) - 2
+
+    def test_a_device_that_was_set_down_is_left_down_and_mended_when_up(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        host.fit(fit("10.8.0.9/32", mtu6=None, mtu4=1208))
+        host.news()
+        before = bench.space.own_routes()
+        tunnel = index(bench.space, "tun0")
+        bench.space.set_up(tunnel, False)
+        host.mend()
+        link = bench.space.link("tun0")
+        assert link is not None
+        assert not link.up
+        bench.space.set_up(tunnel, True)
+        host.mend()
+        assert bench.space.own_routes() == before
+        assert set(ADDRESSES) <= addresses(bench.space)
 
     # --- ports -----------------------------------------------------------------------------------
 
