@@ -46,7 +46,12 @@ def test_stock_openvpn_connects_with_every_wrap(
     )
     for address in server.namespace.addresses(server.device().name):
         assert ping(ipv6_line.client, address.ip).complete
-    assert client.device().mtu == server.device().mtu == 1420
+    wait_for(
+        # Until probes are answered they are smaller.
+        lambda: client.device().mtu == server.device().mtu == 1420,
+        10,
+        "the devices' whole MTU",
+    )
     wait_for(
         # A stock server shows a client before it has given it an address.
         lambda: (row := server.status().client("laptop")) and row.ipv6.startswith(INNER_6),

@@ -336,7 +336,7 @@ def test_the_server_s_mtu_is_the_client_s(
     server = serve(ipv6_line, authority, pairing.server, "tun-mtu 1350")
     client = join(ipv6_line, authority, pairing.client)
     client.wait_up()
-    assert client.device().mtu == server.device().mtu == 1350
+    _wait_for_mtu(client, server, 1350)
     _check_largest_packets(client, 1350)
 
 
@@ -348,8 +348,15 @@ def test_our_default_mtu_is_1420_and_fills_the_path(
     server = serve(ipv6_line, authority, pairing.server, text=text)
     client = join(ipv6_line, authority, pairing.client)
     client.wait_up()
-    assert client.device().mtu == server.device().mtu == 1420
+    _wait_for_mtu(client, server, 1420)
     _check_largest_packets(client, 1420)
+
+
+def _wait_for_mtu(client: Tunnel, server: Tunnel, mtu: int) -> None:
+    """A client's is smaller until its probes are answered."""
+    wait_for(
+        lambda: client.device().mtu == server.device().mtu == mtu, 10, f"devices with MTU {mtu}"
+    )
 
 
 _ELSEWHERE = ("2001:db8:ffff::1", "203.0.113.9")

@@ -31,7 +31,7 @@ from ovpn6.protocol.key_exchange import KeyMethod2
 from ovpn6.protocol.negotiation import Negotiation, NegotiationPlan, State
 from ovpn6.protocol.negotiation_rules import parse_peer_info
 from ovpn6.protocol.packets import CLIENT_RESETS, ControlPacket, Opcode, decode_first_byte
-from ovpn6.protocol.probing import ProbeIds
+from ovpn6.protocol.probing import AckOrder, ProbeIds
 from ovpn6.protocol.reliability import AckQueue
 from ovpn6.protocol.session import Session
 from ovpn6.protocol.tls import TlsFactory
@@ -100,6 +100,7 @@ class Connection:
         self._reneg_sec = settings.reneg_sec
         self._probes = ProbeIds()
         """Of the newest negotiation."""
+        self._ack_order = AckOrder()
         self._waiting_texts: list[str] = []
         self._dynamic_secret = SecretBytes(b"")
         """What dynamic tls-crypt begins with; the first negotiation may be gone by then."""
@@ -148,9 +149,10 @@ class Connection:
         if self._session.remote is None:
             negotiation.peer_appeared(now)
         self._session.remote = packet.session_id
+        self._ack_order.learn(packet.acks, negotiation.waiting)
         negotiation.acknowledge(packet.acks, now)
-        if packet.opcode is Opcode.ACK_V1 and packet.acks and negotiation is self._newest:
-            probe = self._probes.answered(packet.acks[0])
+        if packet.opcode is Opcode.ACK_V1 and negotiation is self._newest:
+            probe = self._probes.answered(packet.acks, self._ack_order)
             if probe is not None:
                 happened.append(events.ProbeAnswered(probe))
         return happened + self._flush(now)

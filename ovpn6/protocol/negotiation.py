@@ -195,6 +195,11 @@ class Negotiation:
         return min((moment for moment in deadlines if moment is not None), default=None)
 
     @property
+    def waiting(self) -> list[MessageId]:
+        """Message ids of packets that we sent and the peer has not acknowledged."""
+        return self._send.waiting
+
+    @property
     def acknowledged(self) -> list[MessageId]:
         """Message ids of packets that we sent and the peer has, but of resets."""
         return self._send.acknowledged

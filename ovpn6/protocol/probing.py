@@ -2,9 +2,9 @@
 padding. PURE.
 
 A receiver drops what it has had and acknowledges it all the same, at once (OpenVPN ``ssl.c``,
-``tls_pre_decrypt``; OpenVPN 3 ``protostack.hpp``). Its acknowledgement packet begins with the
-message id it has just seen and repeats older ones behind, so only the first id of a P_ACK_V1, which
-is sent for nothing else, answers a probe.
+``tls_pre_decrypt``; OpenVPN 3 ``protostack.hpp``). Its acknowledgement packet names the message id
+it has just seen and repeats older ones, so only the newest id of a P_ACK_V1, which is sent for
+nothing else, answers a probe. OpenVPN 2 and ovpn6 write it first, OpenVPN 3 (``relack.hpp``) last.
 
 An acknowledgement names a message and no probe. So what it proves is the *smallest* probe by that
 message that may still be answered, and a message that stands for an unanswered probe does not stand
@@ -13,7 +13,7 @@ for a larger one until :data:`LINGER` has passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from ovpn6.model.names import Instant, MessageId
 from ovpn6.model.records import dataclass
@@ -22,6 +22,29 @@ LINGER = 5.0
 """Seconds in which an answer may still come."""
 _MOST_FLYING = 8
 """Probes by one message that are remembered; with as many it is not used for another."""
+
+
+class AckOrder:
+    """Which end of a peer's acknowledgements is the newest: learned from what we waited for."""
+
+    def __init__(self) -> None:
+        self._newest_is_last: bool | None = None
+
+    def learn(self, acks: Sequence[MessageId], expected: Collection[MessageId]) -> None:
+        """``acks`` of one packet; ``expected`` are those that the peer had not given before."""
+        if self._newest_is_last is not None or len(acks) < 2:
+            return
+        ends = [acks[0] in expected, acks[-1] in expected]
+        if ends.count(True) == 1 == sum(1 for ack in acks if ack in expected):
+            self._newest_is_last = ends[1]
+
+    def newest(self, acks: Sequence[MessageId]) -> MessageId | None:
+        """What the packet was sent for; None where that cannot be told."""
+        if len(acks) == 1:
+            return acks[0]
+        if not acks or self._newest_is_last is None:
+            return None
+        return acks[-1 if self._newest_is_last else 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +80,14 @@ class ProbeIds:
             self._flying.setdefault(chosen, []).append(_Flying(octets, probe, now))
         return chosen
 
-    def answered(self, first_acknowledged: MessageId) -> int | None:
-        """The probe that an acknowledgement packet answers, by its first id."""
-        self._last_acknowledged = first_acknowledged
-        flying = self._flying.get(first_acknowledged)
+    def answered(self, acks: Sequence[MessageId], order: AckOrder) -> int | None:
+        """The probe that a packet of nothing but acknowledgements answers."""
+        order.learn(acks, self._flying)
+        newest = order.newest(acks)
+        if newest is None:
+            return None
+        self._last_acknowledged = newest
+        flying = self._flying.get(newest)
         if not flying:
             return None
         smallest = min(flying, key=lambda one: one.octets)

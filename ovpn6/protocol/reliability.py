@@ -55,6 +55,11 @@ class SendWindow:
         return not self._waiting
 
     @property
+    def waiting(self) -> list[MessageId]:
+        """The ids that are not acknowledged yet."""
+        return [packet.message_id for packet in self._waiting]
+
+    @property
     def acknowledged(self) -> list[MessageId]:
         """The newest ids below all that wait, at most :data:`REMEMBERED_ACKNOWLEDGED`, without 0,
         which is a reset."""

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from ovpn6.model.names import Instant, MessageId
 from ovpn6.protocol import events
 from ovpn6.protocol.packets import Opcode, decode_first_byte
-from ovpn6.protocol.probing import LINGER, ProbeIds
+from ovpn6.protocol.probing import LINGER, AckOrder, ProbeIds
 from tests.protocol.sim import Network, Pair
 from tests.protocol.test_connection import MODES, connected, wrapped_pair
 
 NOW = Instant(50.0)
 IDS = [MessageId(number) for number in (1, 2, 3)]
+NEWEST_FIRST = AckOrder()
+NEWEST_FIRST.learn(IDS, IDS[:1])
 
 
 def answers(log: list[events.Event]) -> list[int]:
@@ -178,9 +180,9 @@ def test_no_answer_ever_stands_for_more_than_arrived(
 def test_the_message_acknowledged_last_stands_for_no_probe() -> None:
     ids = ProbeIds()
     assert ids.choose(1, 1400, IDS, NOW) == 1
-    assert ids.answered(IDS[0]) == 1
+    assert ids.answered(IDS[:1], NEWEST_FIRST) == 1
     assert ids.choose(2, 1400, [IDS[0]], NOW) is None
-    assert ids.answered(IDS[1]) is None
+    assert ids.answered([IDS[1]], NEWEST_FIRST) is None
     assert ids.choose(3, 1400, [IDS[0]], NOW) == 1
 
 
@@ -188,7 +190,7 @@ def test_an_acknowledgement_proves_the_smallest_probe_that_it_may_answer() -> No
     ids = ProbeIds()
     assert ids.choose(1, 1500, IDS[:1], NOW) == 1
     assert ids.choose(2, 1300, IDS[:1], NOW) == 1
-    assert ids.answered(IDS[0]) == 2
+    assert ids.answered(IDS[:1], NEWEST_FIRST) == 2
 
 
 def test_a_message_does_not_stand_for_a_larger_probe_before_its_answers_are_overdue() -> None:
@@ -209,3 +211,45 @@ def test_memory_for_probes_is_bounded() -> None:
     ids = ProbeIds()
     chosen = [ids.choose(number, 1400, IDS[:1], NOW) for number in range(100)]
     assert 0 < sum(1 for each in chosen if each is not None) < 20
+
+
+# --- which of a peer's acknowledgements is the newest -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("acks", "expected", "later", "newest"),
+    [
+        ((3, 2, 1), {3}, (1, 3, 2), 1),
+        ((1, 2, 3), {3}, (3, 2, 1), 1),
+        ((1, 2, 3), {3}, (2,), 2),
+        ((3,), {3}, (2,), 2),
+    ],
+    ids=["first, OpenVPN 2", "last, OpenVPN 3", "alone", "alone twice"],
+)
+def test_the_newest_acknowledgement_is_where_the_peer_had_it_before(
+    acks: tuple[int, ...], expected: set[int], later: tuple[int, ...], newest: int
+) -> None:
+    order = AckOrder()
+    order.learn([MessageId(one) for one in acks], {MessageId(one) for one in expected})
+    assert order.newest([MessageId(one) for one in later]) == newest
+
+
+@pytest.mark.parametrize(
+    ("acks", "expected"),
+    [((), {1}), ((3, 2, 1), set()), ((3, 2, 1), {3, 1}), ((3, 2, 1), {2}), ((3, 2, 1), {3, 2})],
+)
+def test_what_is_ambiguous_teaches_nothing(acks: tuple[int, ...], expected: set[int]) -> None:
+    order = AckOrder()
+    order.learn([MessageId(one) for one in acks], {MessageId(one) for one in expected})
+    assert order.newest(IDS) is None
+    ids = ProbeIds()
+    assert ids.choose(1, 1400, IDS[2:], NOW) == 3
+    assert ids.answered([IDS[0], IDS[1]], order) is None
+    assert ids.answered(IDS, order) == 1
+
+
+def test_what_was_learned_stays() -> None:
+    order = AckOrder()
+    order.learn(IDS, IDS[:1])
+    order.learn(IDS, IDS[2:])
+    assert order.newest(IDS) == IDS[0]
