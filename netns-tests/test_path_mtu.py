@@ -19,7 +19,7 @@ from interop.ends import (
     start,
 )
 
-from ovpn6.lab import Lab, Tunnel, Underlay
+from ovpn6.lab import Lab, Tunnel, Underlay, wait_for
 from ovpn6.lab.narrow import narrow
 from ovpn6.pki.authority import Authority
 from ovpn6.pki.profile import Wrap
@@ -71,3 +71,59 @@ def test_the_size_of_a_silent_path_is_found_with_the_usual_timers(
         if path == 1280 and outer is Underlay.IPV6:
             continue
         wait_for_path(end, path)
+
+
+@pytest.mark.parametrize("pairing", [OURS_OURS, OURS_STOCK, STOCK_OURS], ids=str)
+def test_each_direction_has_a_size_of_its_own(
+    lab: Lab, certificates: Authority, pairing: Pairing
+) -> None:
+    """An answer proves the way from us to the peer, and only that one."""
+    net = narrow(lab, Underlay.IPV6, path=1500, black_hole=True)
+    net.r.nft(
+        """
+        table inet one_way {
+            chain forward {
+                type filter hook forward priority 10
+                oifname "to-q" meta length > 1400 drop
+            }
+        }
+        """
+    )
+    ends = start(net.line, certificates, pairing)
+    if pairing.client is Maker.OURS:
+        wait_for_path(ends.client, 1400)
+    if pairing.server is Maker.OURS:
+        ends.server.process.wait_for_log(r"path MTU 149\d \(probe\)", CONVERGED)
+
+
+@pytest.mark.parametrize("pairing", [OURS_OURS, OURS_STOCK, STOCK_OURS], ids=str)
+def test_a_jumbo_path_is_found_where_both_ends_take_it(
+    lab: Lab, certificates: Authority, pairing: Pairing
+) -> None:
+    net = narrow(lab, Underlay.IPV6, path=9000, black_hole=True)
+    jumbo = ("tun-mtu 8900", "tun-mtu-max 8900")
+    ends = start(
+        net.line,
+        certificates,
+        pairing,
+        server_extra=jumbo[: 2 if pairing.server is Maker.OURS else 1],
+        client_extra=jumbo,
+    )
+    for end in ours(ends, pairing):
+        end.process.wait_for_log(r"path MTU 89\d\d \(probe\): IPv6 8900, IPv4 8900", CONVERGED)
+
+
+def test_the_status_file_tells_what_was_found(lab: Lab, certificates: Authority) -> None:
+    net = narrow(lab, Underlay.IPV6, path=1400, black_hole=True)
+    ends = start(net.line, certificates, OURS_OURS, server_extra=QUICK)
+    wait_for_path(ends.server, 1400)
+
+    def told() -> bool:
+        row = ends.client_row()
+        return (row.columns["Path MTU"], row.columns["Path MTU Learned From"]) == ("1400", "probe")
+
+    wait_for(told, CONVERGED, "the path's MTU in the status file")
+    row = ends.client_row()
+    # Epoch keys: 76 octets around the inner packet.
+    assert int(row.columns["Tunnel MTU"]) == 1400 - 76
+    assert int(row.columns["Probes Sent"]) > int(row.columns["Probes Lost"]) > 0
