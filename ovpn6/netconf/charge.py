@@ -134,8 +134,14 @@ class Charge:
             self._move_fits()
 
     def fit(self, fit: PeerFit) -> None:
-        """Give a peer its sizes; before the first plan, together with that."""
-        self._segments.fit(fit)
+        """Give a peer its sizes; before the first plan, together with that.
+
+        Segments never exceed what the routes let pass, not for a moment: whoever is told of a
+        smaller MTU in between keeps to it for ten minutes.
+        """
+        grows = self._segments.grows(fit)
+        if not grows:
+            self._segments.fit(fit)
         self._outer.fit(fit)
         if has_whole_device(fit):
             self._whole.pop(fit.peer, None)
@@ -143,6 +149,8 @@ class Charge:
             self._resize()
         else:
             self._fits.fit(fit)
+        if grows:
+            self._segments.fit(fit)
 
     def release(self, peer: PeerId) -> None:
         """Take them back."""

@@ -113,6 +113,11 @@ class PeerSegments:
         self._claims: Claims[IPNetwork, int] = Claims()
         self._standing: dict[IPNetwork, int] = {}
 
+    def grows(self, fit: PeerFit) -> bool:
+        """Whether a peer gets larger segments than it has."""
+        standing = self._standing
+        return any(size > standing.get(n, size) for n, size in fitted_segments(fit).items())
+
     def fit(self, fit: PeerFit) -> None:
         """Limit a peer's segments."""
         self._stand(self._claims.replace(fit.peer, fitted_segments(fit)))

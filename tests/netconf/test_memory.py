@@ -9,7 +9,8 @@ import pytest
 
 from ovpn6.model.addresses import IPInterface, IPNetwork
 from ovpn6.model.errors import HostError
-from ovpn6.model.specs import HostPlan, PeerFit
+from ovpn6.model.names import PeerId
+from ovpn6.model.specs import FamilyFit, HostPlan, PeerFit
 from ovpn6.netconf.memory import RA_PROTOCOL, MemoryHost, MemoryNamespace, MemoryWorld
 from ovpn6.netconf.plan import MAIN_TABLE, Hop, KernelRoute
 from tests.netconf.contract import (
@@ -20,7 +21,7 @@ from tests.netconf.contract import (
     HostStateContract,
     plan,
 )
-from tests.netconf.fit_contract import FitContract
+from tests.netconf.fit_contract import ROUTER, FitContract
 
 
 class MemoryBench:
@@ -274,4 +275,27 @@ def test_a_host_that_will_not_settle_is_told_of_and_not_fought_for_ever() -> Non
     host.apply(plan(addresses=ADDRESSES[1:]))
     assert len(host.notices) == 1
     assert "tun0" in host.notices[0]
+    host.close()
+
+
+def test_segments_are_never_larger_than_what_the_routes_let_pass(bench: MemoryBench) -> None:
+    host = bench.host()
+    host.open("tun0", "", "")
+    host.apply(ROUTER)
+    peer = ip_network("fd00:6::9/128")
+
+    def sizes(mtu: int) -> PeerFit:
+        return PeerFit(PeerId(1), (peer,), FamilyFit(mtu, mtu - 60), FamilyFit(None, 0))
+
+    host.fit(sizes(1300))
+    bench.space.refuse["replace route"] = errno.EPERM
+    with pytest.raises(HostError):
+        host.fit(sizes(1400))
+    assert bench.segments("tun0") == {peer: 1240}
+    with pytest.raises(HostError):
+        host.fit(sizes(1280))
+    assert bench.segments("tun0") == {peer: 1220}
+    bench.space.refuse.clear()
+    host.fit(sizes(1400))
+    assert bench.segments("tun0") == {peer: 1340}
     host.close()
