@@ -38,7 +38,8 @@ def files() -> dict[Path, str]:
     """What belongs into which file."""
     return {
         KMOD / "uapi/ovpn6_netlink.h": "\n".join(_numbers()) + "\n",
-        KMOD / "src/policies.h": "\n".join(_policies()) + "\n",
+        KMOD / "src/policies.h": "\n".join(_declarations()) + "\n",
+        KMOD / "src/policies.c": "\n".join(_policies()),
     }
 
 
@@ -72,39 +73,70 @@ def _enum(tag: str, prefix: str, members: Mapping[str, int], last: str = "") -> 
     yield "};\n"
 
 
-def _policies() -> Iterator[str]:
+def _declarations() -> Iterator[str]:
     yield HEADER + "#ifndef OVPN6_POLICIES_H\n#define OVPN6_POLICIES_H\n"
+    yield '#include <net/netlink.h>\n\n#include "ovpn6_netlink.h"\n'
+    for policy in POLICIES:
+        last = max(attribute.number for attribute in _chosen(policy))
+        yield f"#define OVPN6_{policy.name.upper()}_LAST {last}"
+        yield f"extern const struct nla_policy ovpn6_{policy.name}_policy[{last} + 1];"
+    for command in REQUESTS:
+        yield f"extern const struct nla_policy {_request_name(command)};"
+    yield "\n#endif"
+
+
+def _policies() -> Iterator[str]:
+    yield HEADER.replace("/* SPDX", "// SPDX", 1).replace(" */", "", 1)
+    yield '#include "policies.h"\n\n#include "compat.h"\n'
+    bounds = {a.high for attributes in SETS.values() for a in attributes if _needs_range(a)}
+    # Not constant: kernels before 6.2 want it so.
+    for high in sorted(bound for bound in bounds if bound is not None):
+        yield f"static struct netlink_range_validation up_to_{high} = {{ .max = {high} }};"
+    yield ""
     for policy in POLICIES:
         yield from _policy(policy)
     for command in REQUESTS:
         yield from _request(command)
-    yield "#endif"
 
 
 def _policy(policy: Policy) -> Iterator[str]:
-    attributes = {attribute.name: attribute for attribute in SETS[policy.set]}
-    chosen = sorted((attributes[name] for name in policy.names), key=lambda a: a.number)
-    last = chosen[-1].number
-    name = f"ovpn6_{policy.name}_policy"
-    yield f"#define OVPN6_{policy.name.upper()}_LAST {last}"
-    yield f"static const struct nla_policy {name}[{last} + 1] = {{"
-    for attribute in chosen:
+    yield f"const struct nla_policy ovpn6_{policy.name}_policy[] = {{"
+    for attribute in _chosen(policy):
         nest = dict(policy.nests).get(attribute.name, "")
         yield f"\t[OVPN6_A_{policy.set}_{attribute.name}] = {_entry(attribute, nest)},"
     yield "};\n"
 
 
+def _chosen(policy: Policy) -> list[Attribute]:
+    attributes = {attribute.name: attribute for attribute in SETS[policy.set]}
+    return sorted((attributes[name] for name in policy.names), key=lambda a: a.number)
+
+
 def _request(command: str) -> Iterator[str]:
-    nest = "PEER" if command.startswith("PEER") else "KEYCONF"
-    name = command.lower()
-    yield f"static const struct nla_policy ovpn6_{name}_request[OVPN6_A_{nest} + 1] = {{"
+    nest = _nest_of(command)
+    yield f"const struct nla_policy {_request_name(command)} = {{"
     yield "\t[OVPN6_A_IFINDEX] = { .type = NLA_U32 },"
-    yield f"\t[OVPN6_A_{nest}] = NLA_POLICY_NESTED(ovpn6_{name}_policy),"
+    yield f"\t[OVPN6_A_{nest}] = NLA_POLICY_NESTED(ovpn6_{command.lower()}_policy),"
     yield "};\n"
+
+
+def _request_name(command: str) -> str:
+    return f"ovpn6_{command.lower()}_request[OVPN6_A_{_nest_of(command)} + 1]"
+
+
+def _nest_of(command: str) -> str:
+    return "PEER" if command.startswith("PEER") else "KEYCONF"
+
+
+def _needs_range(attribute: Attribute) -> bool:
+    """A policy itself has 15 bits for a bound."""
+    return attribute.high is not None and attribute.high > 0x7FFF
 
 
 def _entry(attribute: Attribute, nest: str) -> str:
     low, high = attribute.low, attribute.high
+    if _needs_range(attribute):
+        return f"NLA_POLICY_FULL_RANGE({attribute.kind.value}, &up_to_{high})"
     match attribute.kind:
         case Kind.NEST:
             return f"NLA_POLICY_NESTED(ovpn6_{nest}_policy)"
@@ -117,7 +149,7 @@ def _entry(attribute: Attribute, nest: str) -> str:
         case Kind.BYTES:
             return f"OVPN6_POLICY_MAX_LEN({high})"
         case kind if high is not None:
-            return f"NLA_POLICY_MAX({kind.value}, {high:#x})"
+            return f"NLA_POLICY_MAX({kind.value}, {high})"
         case kind if low:
             return f"NLA_POLICY_MIN({kind.value}, {low})"
         case kind:

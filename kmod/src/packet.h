@@ -16,10 +16,7 @@
 #define OVPN6_LAST_PACKET_ID 0xffffffffU
 
 /* The payload that only says "I am here". */
-static const u8 ovpn6_ping[OVPN6_PING_SIZE] = {
-	0x2a, 0x18, 0x7b, 0xf3, 0x64, 0x1e, 0xb4, 0xcb,
-	0x07, 0xed, 0x2d, 0x0a, 0x98, 0x1f, 0xc7, 0x48,
-};
+extern const u8 ovpn6_ping[OVPN6_PING_SIZE];
 
 /* Whose a datagram is. */
 enum ovpn6_verdict {

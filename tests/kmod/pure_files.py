@@ -17,7 +17,7 @@ import pytest
 from ovpn6.model.addresses import IPAddress
 
 KMOD = Path(__file__).parents[2] / "kmod"
-SOURCES = tuple(KMOD / "src" / f"{name}.c" for name in ("replay", "prefix"))
+SOURCES = tuple(KMOD / "src" / f"{name}.c" for name in ("packet", "replay", "prefix"))
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovpn6.model.errors import PeerError
-from ovpn6.model.names import Instant, PacketId
+from ovpn6.model.names import PacketId
 from ovpn6.protocol.data_channel import ReplayWindow
 from tests.kmod.pure_files import accept, replay_window
 

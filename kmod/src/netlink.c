@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The edge to netlink: which device is meant, is it ours and alive, what is in the nest. The
+ * handlers behind it see a device that is locked and attributes that are within their limits.
+ */
+
+#include "netlink.h"
+
+#include "compat.h"
+#include "policies.h"
+
+static struct ovpn6_face *face_of(u16 message_type)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ovpn6_faces); i++)
+		if (ovpn6_faces[i].is_registered && ovpn6_faces[i].family.id == message_type)
+			return &ovpn6_faces[i];
+	return NULL;
+}
+
+/* The device of a number, held. */
+static struct ovpn6_device *device_of(struct net *net, struct nlattr *index, u16 message_type,
+				      struct netlink_ext_ack *extack)
+{
+	struct net_device *dev = dev_get_by_index(net, nla_get_u32(index));
+	struct ovpn6_face *face = face_of(message_type);
+
+	if (!dev) {
+		NL_SET_ERR_MSG_ATTR(extack, index, "ifindex does not match any interface");
+		return ERR_PTR(-ENODEV);
+	}
+	if (!ovpn6_device_is_ours(dev) || !face || dev->rtnl_link_ops != &face->link) {
+		NL_SET_ERR_MSG_ATTR(extack, index, "specified interface is not ovpn");
+		dev_put(dev);
+		return ERR_PTR(-EINVAL);
+	}
+	return netdev_priv(dev);
+}
+
+static int handle(struct genl_info *info, int attribute, const struct nla_policy *policy, int last,
+		  ovpn6_handler handler)
+{
+	struct ovpn6_request request = { .info = info, .extack = info->extack };
+	int error;
+
+	if (GENL_REQ_ATTR_CHECK(info, OVPN6_A_IFINDEX))
+		return -EINVAL;
+	request.device = device_of(genl_info_net(info), info->attrs[OVPN6_A_IFINDEX],
+				   info->nlhdr->nlmsg_type, info->extack);
+	if (IS_ERR(request.device))
+		return PTR_ERR(request.device);
+	if (GENL_REQ_ATTR_CHECK(info, attribute)) {
+		error = -EINVAL;
+		goto put;
+	}
+	error = nla_parse_nested(request.nest, last, info->attrs[attribute], policy, info->extack);
+	if (error)
+		goto put;
+	mutex_lock(&request.device->lock);
+	if (request.device->is_dying) {
+		NL_SET_ERR_MSG(info->extack, "the interface is being deleted");
+		error = -ENODEV;
+	} else {
+		error = handler(&request);
+	}
+	mutex_unlock(&request.device->lock);
+put:
+	dev_put(request.device->dev);
+	return error;
+}
+
+#define HANDLE(name, NAME, attribute)                                                          \
+	static int name##_doit(struct sk_buff *skb, struct genl_info *info)                    \
+	{                                                                                      \
+		return handle(info, attribute, ovpn6_##name##_policy, OVPN6_##NAME##_LAST,     \
+			      ovpn6_handle_##name);                                            \
+	}
+
+HANDLE(peer_new, PEER_NEW, OVPN6_A_PEER)
+HANDLE(peer_set, PEER_SET, OVPN6_A_PEER)
+HANDLE(peer_get, PEER_GET, OVPN6_A_PEER)
+HANDLE(peer_del, PEER_DEL, OVPN6_A_PEER)
+HANDLE(key_new, KEY_NEW, OVPN6_A_KEYCONF)
+HANDLE(key_get, KEY_GET, OVPN6_A_KEYCONF)
+HANDLE(key_swap, KEY_SWAP, OVPN6_A_KEYCONF)
+HANDLE(key_del, KEY_DEL, OVPN6_A_KEYCONF)
+
+static int peer_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct nlattr **attributes = ovpn6_dump_attributes(cb);
+	struct ovpn6_device *device;
+	int error;
+
+	if (NL_REQ_ATTR_CHECK(cb->extack, NULL, attributes, OVPN6_A_IFINDEX))
+		return -EINVAL;
+	/* The policy is that of a request for one peer. */
+	if (attributes[OVPN6_A_PEER]) {
+		NL_SET_ERR_MSG_ATTR(cb->extack, attributes[OVPN6_A_PEER], "Unknown attribute type");
+		return -EINVAL;
+	}
+	device = device_of(sock_net(cb->skb->sk), attributes[OVPN6_A_IFINDEX], cb->nlh->nlmsg_type,
+			   cb->extack);
+	if (IS_ERR(device))
+		return PTR_ERR(device);
+	error = ovpn6_peer_put_all(skb, cb, device, &ovpn6_device_face(device)->family);
+	dev_put(device->dev);
+	return error;
+}
+
+#define OPERATION(name, NAME, permission, ...)                                                 \
+	{                                                                                      \
+		.cmd = OVPN6_CMD_##NAME, .flags = permission, .doit = name##_doit,             \
+		.policy = ovpn6_##name##_request,                                              \
+		.maxattr = ARRAY_SIZE(ovpn6_##name##_request) - 1, ##__VA_ARGS__               \
+	}
+
+#define OPERATIONS(permission)                                                                 \
+	{                                                                                      \
+		OPERATION(peer_new, PEER_NEW, permission),                                     \
+		OPERATION(peer_set, PEER_SET, permission),                                     \
+		OPERATION(peer_get, PEER_GET, permission, .dumpit = peer_dumpit),              \
+		OPERATION(peer_del, PEER_DEL, permission),                                     \
+		OPERATION(key_new, KEY_NEW, permission),                                       \
+		OPERATION(key_get, KEY_GET, permission),                                       \
+		OPERATION(key_swap, KEY_SWAP, permission),                                     \
+		OPERATION(key_del, KEY_DEL, permission),                                       \
+	}
+
+/* The initial user namespace only, as in the module that the compatible family stands for. */
+static const struct genl_ops operations[] = OPERATIONS(GENL_ADMIN_PERM);
+/* Whoever may configure the network namespace. */
+static const struct genl_ops operations_in_user_ns[] = OPERATIONS(GENL_UNS_ADMIN_PERM);
+
+static const struct genl_multicast_group groups[] = {
+	{ .name = OVPN6_NETLINK_GROUP },
+};
+
+/**
+ * ovpn6_netlink_fill_family - what a family is, before it is registered
+ * @family: to be filled
+ * @name: its name
+ * @in_user_ns: whether a user namespace that owns the network namespace may use it
+ */
+void ovpn6_netlink_fill_family(struct genl_family *family, const char *name, bool in_user_ns)
+{
+	strscpy(family->name, name, sizeof(family->name));
+	family->version = OVPN6_NETLINK_VERSION;
+	family->maxattr = OVPN6_A_MAX;
+	family->netnsok = true;
+	family->parallel_ops = true;
+	family->module = THIS_MODULE;
+	family->ops = in_user_ns ? operations_in_user_ns : operations;
+	family->n_ops = ARRAY_SIZE(operations);
+	family->mcgrps = groups;
+	family->n_mcgrps = ARRAY_SIZE(groups);
+}

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Requests about peers. */
+
+#include <linux/file.h>
+#include <linux/net.h>
+
+#include "compat.h"
+#include "keepalive.h"
+#include "netlink.h"
+#include "peer.h"
+#include "socket.h"
+
+static struct nlattr *attribute(const struct ovpn6_request *request, int number)
+{
+	return request->nest[number];
+}
+
+static bool is_missing(struct ovpn6_request *request, int number)
+{
+	struct nlattr *nest = request->info->attrs[OVPN6_A_PEER];
+
+	return NL_REQ_ATTR_CHECK(request->extack, nest, request->nest, number);
+}
+
+static struct ovpn6_peer *peer_of(struct ovpn6_request *request)
+{
+	u32 id = nla_get_u32(attribute(request, OVPN6_A_PEER_ID));
+	struct ovpn6_peer *peer = ovpn6_peer_find(request->device, id);
+
+	if (!peer)
+		OVPN6_SAY(request->extack, "cannot find peer", "cannot find peer with id %u", id);
+	return peer;
+}
+
+static int refuse(struct ovpn6_request *request, int error, const char *text)
+{
+	/* A constant, as the macro wants where it formats nothing. */
+	if (request->extack)
+		request->extack->_msg = text;
+	return error;
+}
+
+static int check_order(struct ovpn6_request *request)
+{
+	bool has_remote = attribute(request, OVPN6_A_PEER_REMOTE_IPV4) ||
+			  attribute(request, OVPN6_A_PEER_REMOTE_IPV6);
+
+	if (attribute(request, OVPN6_A_PEER_REMOTE_IPV4) &&
+	    attribute(request, OVPN6_A_PEER_REMOTE_IPV6))
+		return refuse(request, -EINVAL, "cannot specify both remote IPv4 or IPv6 address");
+	if (has_remote && !attribute(request, OVPN6_A_PEER_REMOTE_PORT))
+		return refuse(request, -EINVAL, "cannot specify remote IP address without port");
+	if (!has_remote && attribute(request, OVPN6_A_PEER_REMOTE_PORT))
+		return refuse(request, -EINVAL, "cannot specify remote port without IP address");
+	if (!attribute(request, OVPN6_A_PEER_REMOTE_IPV4) &&
+	    attribute(request, OVPN6_A_PEER_LOCAL_IPV4))
+		return refuse(request, -EINVAL,
+			      "cannot specify local IPv4 address without remote IPv4 address");
+	if (!attribute(request, OVPN6_A_PEER_REMOTE_IPV6) &&
+	    attribute(request, OVPN6_A_PEER_LOCAL_IPV6))
+		return refuse(request, -EINVAL,
+			      "cannot specify local IPv6 address without remote IPv6 address");
+	if (!attribute(request, OVPN6_A_PEER_REMOTE_IPV6) &&
+	    attribute(request, OVPN6_A_PEER_REMOTE_IPV6_SCOPE_ID))
+		return refuse(request, -EINVAL,
+			      "cannot specify scope id without remote IPv6 address");
+	if (!attribute(request, OVPN6_A_PEER_KEEPALIVE_INTERVAL) !=
+	    !attribute(request, OVPN6_A_PEER_KEEPALIVE_TIMEOUT))
+		return refuse(request, -EINVAL,
+			      "keepalive interval and timeout are required together");
+	return 0;
+}
+
+/* What is not said stays as it is in @vpn. */
+static int read_vpn(struct ovpn6_request *request, struct in6_addr *vpn)
+{
+	struct nlattr *ipv4 = attribute(request, OVPN6_A_PEER_VPN_IPV4);
+	struct nlattr *ipv6 = attribute(request, OVPN6_A_PEER_VPN_IPV6);
+	__be32 address;
+
+	if (request->device->mode == OVPN6_MODE_P2P) {
+		if (ipv4 || ipv6)
+			return refuse(request, -EINVAL, "VPN IP unexpected in P2P mode");
+		return 0;
+	}
+	if (ipv4) {
+		address = nla_get_in_addr(ipv4);
+		if (ipv4_is_lbcast(address) || ipv4_is_multicast(address) ||
+		    ipv4_is_zeronet(address) || ipv4_is_loopback(address))
+			return refuse(request, -EADDRNOTAVAIL, "VPN IP is not a valid unicast address");
+		ipv6_addr_set_v4mapped(address, &vpn[0]);
+	}
+	if (ipv6) {
+		vpn[1] = nla_get_in6_addr(ipv6);
+		if (!(ipv6_addr_type(&vpn[1]) & IPV6_ADDR_UNICAST) || ipv6_addr_loopback(&vpn[1]) ||
+		    ovpn6_is_ipv4(&vpn[1]))
+			return refuse(request, -EADDRNOTAVAIL, "VPN IP is not a valid unicast address");
+	}
+	return 0;
+}
+
+/* Where the peer is to be; the caller knows that it is said. */
+static void read_remote(const struct ovpn6_request *request, struct ovpn6_endpoint *remote,
+			struct in6_addr *local)
+{
+	struct nlattr *ipv6 = attribute(request, OVPN6_A_PEER_REMOTE_IPV6);
+	struct nlattr *scope = attribute(request, OVPN6_A_PEER_REMOTE_IPV6_SCOPE_ID);
+	struct nlattr *local4 = attribute(request, OVPN6_A_PEER_LOCAL_IPV4);
+	struct nlattr *local6 = attribute(request, OVPN6_A_PEER_LOCAL_IPV6);
+
+	remote->port = nla_get_be16(attribute(request, OVPN6_A_PEER_REMOTE_PORT));
+	remote->scope = 0;
+	*local = in6addr_any;
+	if (ipv6) {
+		remote->address = nla_get_in6_addr(ipv6);
+		if (scope && ipv6_addr_type(&remote->address) & IPV6_ADDR_LINKLOCAL)
+			remote->scope = nla_get_u32(scope);
+		if (local6)
+			*local = nla_get_in6_addr(local6);
+		return;
+	}
+	ipv6_addr_set_v4mapped(nla_get_in_addr(attribute(request, OVPN6_A_PEER_REMOTE_IPV4)),
+			       &remote->address);
+	if (local4)
+		ipv6_addr_set_v4mapped(nla_get_in_addr(local4), local);
+}
+
+static bool says_remote(const struct ovpn6_request *request)
+{
+	return attribute(request, OVPN6_A_PEER_REMOTE_PORT);
+}
+
+static int apply_remote(struct ovpn6_request *request, struct ovpn6_peer *peer)
+{
+	struct ovpn6_endpoint remote;
+	struct in6_addr local;
+
+	read_remote(request, &remote, &local);
+	return ovpn6_peer_set_binding(peer, &remote, &local, GFP_KERNEL);
+}
+
+static void apply_rest(struct ovpn6_request *request, struct ovpn6_peer *peer)
+{
+	struct nlattr *interval = attribute(request, OVPN6_A_PEER_KEEPALIVE_INTERVAL);
+	struct nlattr *timeout = attribute(request, OVPN6_A_PEER_KEEPALIVE_TIMEOUT);
+
+	if (attribute(request, OVPN6_A_PEER_TX_ID))
+		WRITE_ONCE(peer->tx_id, nla_get_u32(attribute(request, OVPN6_A_PEER_TX_ID)));
+	if (interval)
+		ovpn6_keepalive_set(peer, nla_get_u32(interval), nla_get_u32(timeout));
+}
+
+static int check_socket(struct ovpn6_request *request, const struct sock *sk)
+{
+	if (sk->sk_protocol == IPPROTO_TCP && says_remote(request))
+		return refuse(request, -EINVAL,
+			      "cannot specify remote IP address with TCP socket");
+	if (sk->sk_protocol == IPPROTO_UDP && !says_remote(request))
+		return refuse(request, -EINVAL,
+			      "missing remote IP address for UDP socket");
+	return 0;
+}
+
+/* The peer of an order, known to nobody. Its socket has one more reference. */
+static struct ovpn6_peer *make_peer(struct ovpn6_request *request, struct sock *sk)
+{
+	struct ovpn6_socket *socket;
+	struct ovpn6_peer *peer;
+	int error;
+
+	peer = ovpn6_peer_new(request->device, nla_get_u32(attribute(request, OVPN6_A_PEER_ID)));
+	if (!peer)
+		return ERR_PTR(-ENOMEM);
+	socket = ovpn6_socket_attach(request->device, sk, request->extack);
+	if (IS_ERR(socket)) {
+		ovpn6_peer_put(peer);
+		return ERR_CAST(socket);
+	}
+	peer->socket = socket;
+	error = apply_remote(request, peer);
+	if (error) {
+		ovpn6_socket_release_idle(socket);
+		ovpn6_peer_put(peer);
+		return ERR_PTR(error);
+	}
+	return peer;
+}
+
+static int add_peer(struct ovpn6_request *request, struct ovpn6_peer *peer,
+		    const struct in6_addr *vpn)
+{
+	struct ovpn6_device *device = request->device;
+	struct in6_addr none[2] = {};
+	struct ovpn6_peer *former;
+	int error = 0;
+
+	if (device->mode == OVPN6_MODE_P2P) {
+		former = rcu_dereference_protected(device->only, lockdep_is_held(&device->lock));
+		if (former)
+			ovpn6_peer_remove(former, OVPN6_DEL_TEARDOWN);
+	} else {
+		error = ovpn6_peer_find(device, peer->id) ? -EEXIST : ovpn6_peer_set_vpn(peer, vpn);
+	}
+	if (error)
+		return error;
+	error = ovpn6_peer_publish(peer);
+	if (error)
+		ovpn6_peer_set_vpn(peer, none);
+	return error;
+}
+
+/**
+ * ovpn6_handle_peer_new - add a peer; a device for one gives up the one it has
+ * @request: the request
+ *
+ * Return: 0 or an error.
+ */
+int ovpn6_handle_peer_new(struct ovpn6_request *request)
+{
+	struct in6_addr vpn[2] = {};
+	struct ovpn6_peer *peer;
+	struct socket *file;
+	int error;
+
+	if (is_missing(request, OVPN6_A_PEER_ID) || is_missing(request, OVPN6_A_PEER_SOCKET))
+		return -EINVAL;
+	error = check_order(request);
+	if (!error)
+		error = read_vpn(request, vpn);
+	if (error)
+		return error;
+	if (request->device->mode == OVPN6_MODE_MP && ipv6_addr_any(&vpn[0]) &&
+	    ipv6_addr_any(&vpn[1]))
+		return refuse(request, -EINVAL, "at least one VPN IP must be provided in MP mode");
+	/* Of the process that sends: it runs this very call. */
+	file = sockfd_lookup(nla_get_u32(attribute(request, OVPN6_A_PEER_SOCKET)), &error);
+	if (!file)
+		return refuse(request, -ENOTSOCK, "cannot lookup peer socket");
+	error = check_socket(request, file->sk);
+	if (error)
+		goto put;
+	peer = make_peer(request, file->sk);
+	if (IS_ERR(peer)) {
+		error = PTR_ERR(peer);
+		goto put;
+	}
+	error = add_peer(request, peer, vpn);
+	if (error) {
+		OVPN6_SAY(request->extack, "cannot add new peer to hashtable",
+			  "cannot add new peer (id=%u) to hashtable", peer->id);
+		ovpn6_socket_release_idle(peer->socket);
+		ovpn6_peer_put(peer);
+		goto put;
+	}
+	apply_rest(request, peer);
+put:
+	sockfd_put(file);
+	return error;
+}
+
+/**
+ * ovpn6_handle_peer_set - change what the request names
+ * @request: the request
+ *
+ * Return: 0 or an error; nothing changes then.
+ */
+int ovpn6_handle_peer_set(struct ovpn6_request *request)
+{
+	struct in6_addr vpn[2];
+	struct ovpn6_peer *peer;
+	int error;
+
+	if (is_missing(request, OVPN6_A_PEER_ID))
+		return -EINVAL;
+	error = check_order(request);
+	if (error)
+		return error;
+	peer = peer_of(request);
+	if (!peer)
+		return -ENOENT;
+	memcpy(vpn, peer->vpn, sizeof(vpn));
+	error = read_vpn(request, vpn);
+	if (!error && request->device->mode == OVPN6_MODE_MP)
+		error = ovpn6_peer_set_vpn(peer, vpn);
+	if (!error && says_remote(request))
+		error = apply_remote(request, peer);
+	if (!error)
+		apply_rest(request, peer);
+	return error;
+}
+
+/**
+ * ovpn6_handle_peer_del - remove a peer
+ * @request: the request
+ *
+ * Return: 0 or an error.
+ */
+int ovpn6_handle_peer_del(struct ovpn6_request *request)
+{
+	struct ovpn6_peer *peer;
+
+	if (is_missing(request, OVPN6_A_PEER_ID))
+		return -EINVAL;
+	peer = peer_of(request);
+	if (!peer)
+		return -ENOENT;
+	ovpn6_peer_remove(peer, OVPN6_DEL_USERSPACE);
+	return 0;
+}
+
+/* Four bytes where they are enough. */
+static int put_number(struct sk_buff *message, int number, u64 value)
+{
+	if (value <= U32_MAX)
+		return nla_put_u32(message, number, value);
+	return nla_put_u64_64bit(message, number, value, OVPN6_A_PEER_MAX + 1);
+}
+
+/* What struct ovpn6_counts is on all processors together. */
+struct sum {
+	u64 bytes, packets;
+};
+
+static void sum_up(const struct ovpn6_peer *peer, struct sum *sums)
+{
+	int cpu, i;
+
+	for_each_possible_cpu(cpu) {
+		const struct ovpn6_statistics *one = per_cpu_ptr(peer->statistics, cpu);
+		const struct ovpn6_counts *counts[] = {
+			&one->vpn_rx, &one->vpn_tx, &one->link_rx, &one->link_tx,
+		};
+		struct sum seen[4];
+		unsigned int start;
+
+		do {
+			start = u64_stats_fetch_begin(&one->syncp);
+			for (i = 0; i < 4; i++) {
+				seen[i].bytes = u64_stats_read(&counts[i]->bytes);
+				seen[i].packets = u64_stats_read(&counts[i]->packets);
+			}
+		} while (u64_stats_fetch_retry(&one->syncp, start));
+		for (i = 0; i < 4; i++) {
+			sums[i].bytes += seen[i].bytes;
+			sums[i].packets += seen[i].packets;
+		}
+	}
+}
+
+static int put_counts(struct sk_buff *message, const struct ovpn6_peer *peer)
+{
+	struct sum sums[4] = {};
+	int side;
+
+	sum_up(peer, sums);
+	/* For either side: octets in and out, then packets in and out. */
+	for (side = 0; side < 2; side++) {
+		int first = side ? OVPN6_A_PEER_LINK_RX_BYTES : OVPN6_A_PEER_VPN_RX_BYTES;
+		const struct sum *in = &sums[2 * side], *out = in + 1;
+
+		if (put_number(message, first, in->bytes) ||
+		    put_number(message, first + 1, out->bytes) ||
+		    put_number(message, first + 2, in->packets) ||
+		    put_number(message, first + 3, out->packets))
+			return -EMSGSIZE;
+	}
+	return 0;
+}
+
+static int put_binding(struct sk_buff *message, const struct ovpn6_binding *binding)
+{
+	bool is_ipv4 = ovpn6_is_ipv4(&binding->remote.address);
+
+	if (nla_put_be16(message, OVPN6_A_PEER_REMOTE_PORT, binding->remote.port))
+		return -EMSGSIZE;
+	if (is_ipv4 && nla_put_in_addr(message, OVPN6_A_PEER_REMOTE_IPV4,
+				       ovpn6_ipv4_of(&binding->remote.address)))
+		return -EMSGSIZE;
+	if (!is_ipv4 &&
+	    (nla_put_in6_addr(message, OVPN6_A_PEER_REMOTE_IPV6, &binding->remote.address) ||
+	     nla_put_u32(message, OVPN6_A_PEER_REMOTE_IPV6_SCOPE_ID, binding->remote.scope)))
+		return -EMSGSIZE;
+	if (is_ipv4)
+		return nla_put_in_addr(message, OVPN6_A_PEER_LOCAL_IPV4,
+				       ovpn6_ipv4_of(&binding->local));
+	return nla_put_in6_addr(message, OVPN6_A_PEER_LOCAL_IPV6, &binding->local);
+}
+
+static int put_socket(struct sk_buff *message, const struct ovpn6_peer *peer, struct net *net)
+{
+	struct sock *sk = peer->socket->sk;
+	int id;
+
+	if (!net_eq(net, sock_net(sk))) {
+		id = peernet2id_alloc(net, sock_net(sk), GFP_ATOMIC);
+		if (nla_put_s32(message, OVPN6_A_PEER_SOCKET_NETNSID, id))
+			return -EMSGSIZE;
+	}
+	return nla_put_be16(message, OVPN6_A_PEER_LOCAL_PORT, inet_sk(sk)->inet_sport);
+}
+
+static int put_vpn(struct sk_buff *message, const struct ovpn6_peer *peer)
+{
+	if (!ipv6_addr_any(&peer->vpn[0]) &&
+	    nla_put_in_addr(message, OVPN6_A_PEER_VPN_IPV4, ovpn6_ipv4_of(&peer->vpn[0])))
+		return -EMSGSIZE;
+	if (!ipv6_addr_any(&peer->vpn[1]) &&
+	    nla_put_in6_addr(message, OVPN6_A_PEER_VPN_IPV6, &peer->vpn[1]))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/* Under RCU. */
+static int put_peer(struct sk_buff *message, const struct ovpn6_peer *peer, struct net *net)
+{
+	struct nlattr *nest = nla_nest_start(message, OVPN6_A_PEER);
+	const struct ovpn6_binding *binding = rcu_dereference(peer->binding);
+
+	if (!nest || nla_put_u32(message, OVPN6_A_PEER_ID, peer->id) ||
+	    nla_put_u32(message, OVPN6_A_PEER_TX_ID, READ_ONCE(peer->tx_id)) ||
+	    put_vpn(message, peer) ||
+	    nla_put_u32(message, OVPN6_A_PEER_KEEPALIVE_INTERVAL, READ_ONCE(peer->interval)) ||
+	    nla_put_u32(message, OVPN6_A_PEER_KEEPALIVE_TIMEOUT, READ_ONCE(peer->timeout)) ||
+	    (binding && put_binding(message, binding)) || put_socket(message, peer, net) ||
+	    put_counts(message, peer))
+		return -EMSGSIZE;
+	nla_nest_end(message, nest);
+	return 0;
+}
+
+/**
+ * ovpn6_handle_peer_get - tell of one peer
+ * @request: the request
+ *
+ * Return: 0 or an error.
+ */
+int ovpn6_handle_peer_get(struct ovpn6_request *request)
+{
+	struct sk_buff *message;
+	struct ovpn6_peer *peer;
+	int number, error;
+	void *header;
+
+	if (is_missing(request, OVPN6_A_PEER_ID))
+		return -EINVAL;
+	for (number = OVPN6_A_PEER_ID + 1; number <= OVPN6_A_PEER_MAX; number++)
+		if (attribute(request, number))
+			return refuse(request, -EINVAL, "unexpected attribute");
+	peer = peer_of(request);
+	if (!peer)
+		return -ENOENT;
+	message = nlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	if (!message)
+		return -ENOMEM;
+	header = genlmsg_put_reply(message, request->info,
+				   &ovpn6_device_face(request->device)->family, 0,
+				   OVPN6_CMD_PEER_GET);
+	rcu_read_lock();
+	error = header ? put_peer(message, peer, genl_info_net(request->info)) : -EMSGSIZE;
+	rcu_read_unlock();
+	if (error) {
+		nlmsg_free(message);
+		return error;
+	}
+	genlmsg_end(message, header);
+	return genlmsg_reply(message, request->info);
+}
+
+/**
+ * ovpn6_peer_put_all - as much of a dump as fits into a message
+ * @message: the message
+ * @cb: where the dump is
+ * @device: whose peers
+ * @family: that was asked
+ *
+ * Return: how much is in the message, or an error.
+ */
+int ovpn6_peer_put_all(struct sk_buff *message, struct netlink_callback *cb,
+		       struct ovpn6_device *device, const struct genl_family *family)
+{
+	unsigned long id = cb->args[0];
+	struct ovpn6_peer *peer;
+	void *header;
+
+	rcu_read_lock();
+	xa_for_each_start(&device->peers, id, peer, cb->args[0]) {
+		header = genlmsg_put(message, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, family,
+				     NLM_F_MULTI, OVPN6_CMD_PEER_GET);
+		if (!header)
+			break;
+		if (put_peer(message, peer, sock_net(cb->skb->sk))) {
+			genlmsg_cancel(message, header);
+			break;
+		}
+		genlmsg_end(message, header);
+	}
+	rcu_read_unlock();
+	cb->args[0] = peer ? id : ULONG_MAX;
+	return message->len;
+}
