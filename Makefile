@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test vm-test test bench demo clean fuzz
+.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test test bench demo clean fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,10 @@ unit: $(STAMP)
 netns-test: $(STAMP) ## tunnels in network namespaces, with OpenVPN as the other end; needs root
 	@test "$$(id -u)" = 0 || { echo "make netns-test needs root: it makes network namespaces" >&2; exit 1; }
 	$(BIN)/pytest -q -n 2 --dist worksteal netns-tests
+
+mtu-matrix: $(STAMP) ## every row of packet sizes: paths, families, formats, both makers; needs root
+	@test "$$(id -u)" = 0 || { echo "make mtu-matrix needs root: it makes network namespaces" >&2; exit 1; }
+	OVPN6_MTU_MATRIX=full $(BIN)/pytest -q -n 2 --dist worksteal netns-tests/test_mtu_matrix.py netns-tests/vm/test_openvpn27_sizes.py
 
 vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md); needs root
 	@sh .ci/packages vm

@@ -37,6 +37,18 @@ _PACKET_OUTGOING = 4
 _MARK = b"o6-crossing"
 _NUMBER = struct.Struct("!11sI")
 _PORT = 4919
+# What is said of our packets is for us: the host's own connections are to know nothing of it.
+_UNHEARD = f"""
+table inet unheard {{
+    chain in {{
+        type filter hook input priority 0
+        icmpv6 type packet-too-big @th,112,8 {UDP} @th,384,16 {_PORT} drop
+        icmpv6 type packet-too-big @th,112,8 {ICMP6} drop
+        icmp type destination-unreachable @th,136,8 {UDP} @th,224,16 {_PORT} drop
+        icmp type destination-unreachable @th,136,8 {ICMP4} drop
+    }}
+}}
+"""
 _DF, _MF, _OFFSET = 0x4000, 0x2000, 0x1FFF
 _numbers = itertools.cycle(range(1, 1 << 16))
 """An identification of IPv4 has 16 bits."""
@@ -87,6 +99,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self.tap, self.sinks = in_netns(self.namespace.full_name, lambda: _open(self.device))
+        self.namespace.nft(_UNHEARD)
 
     def send(self, to: Host, packet: Packet, kind: str, number: int) -> None:
         """One packet to ``to``. ``OSError`` when it is longer than the device's MTU."""

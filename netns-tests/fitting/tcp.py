@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fitting.crossing import Host
@@ -34,8 +35,15 @@ class Talk:
         return self.received == (AMOUNT, AMOUNT)
 
 
-def talk(caller: Host, listener: Host, version: int, limit: float = LIMIT) -> Talk:
-    """The caller connects; then each side sends :data:`AMOUNT` octets at the same time."""
+def talk(
+    caller: Host,
+    listener: Host,
+    version: int,
+    limit: float = LIMIT,
+    midway: Callable[[], None] = lambda: None,
+) -> Talk:
+    """The caller connects; then each side sends :data:`AMOUNT` octets at the same time. ``midway``
+    is called once in between."""
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
     listening = in_netns(
         listener.namespace.full_name,
@@ -48,17 +56,24 @@ def talk(caller: Host, listener: Host, version: int, limit: float = LIMIT) -> Ta
         list(host.seen())
     begun = time.monotonic()
     with listening, calling:
-        received = _run(listening, calling, begun + limit * PATIENCE)
+        received = _run(listening, calling, begun + limit * PATIENCE, midway)
     seconds = time.monotonic() - begun
     return Talk(seconds, received, (_announced(caller, version), _announced(listener, version)))
 
 
-def _run(listening: socket.socket, calling: socket.socket, deadline: float) -> tuple[int, int]:
+def _run(
+    listening: socket.socket,
+    calling: socket.socket,
+    deadline: float,
+    midway: Callable[[], None],
+) -> tuple[int, int]:
     for opened in (listening, calling):
         opened.setblocking(False)
     calling.connect_ex(listening.getsockname())
     accepted: list[socket.socket] = []
-    sent, received = {}, {}
+    sent: dict[socket.socket, int] = {}
+    received: dict[socket.socket, int] = {}
+    halfway = False
     with selectors.DefaultSelector() as selector:
         selector.register(listening, selectors.EVENT_READ)
         selector.register(calling, selectors.EVENT_READ | selectors.EVENT_WRITE)
@@ -67,6 +82,9 @@ def _run(listening: socket.socket, calling: socket.socket, deadline: float) -> t
             left = deadline - time.monotonic()
             if left <= 0:
                 break
+            if not halfway and sum(received.values()) >= AMOUNT // 2:
+                halfway = True
+                midway()
             for key, events in selector.select(left):
                 end = key.fileobj
                 assert isinstance(end, socket.socket)
