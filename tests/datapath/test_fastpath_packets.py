@@ -170,6 +170,24 @@ def test_a_forged_or_repeated_datagram_inside_a_train_takes_nothing_with_it(work
     }
 
 
+@given(sizes=st.lists(st.sampled_from([8, 900, 1982, 1984, 1986, 3000]), max_size=24))
+@MANY
+def test_datagrams_that_the_kernel_does_not_merge_come_whole_and_in_order(
+    worker: Alone, sizes: list[int]
+) -> None:
+    # Around 2,048 octets with all headers, which is what a batch has for each.
+    packets = [
+        Inner(protocol=59, payload=number.to_bytes(2, "big") * (size // 2)).encode()
+        for number, size in enumerate(sizes)
+    ]
+    taken: list[bytes] = []
+    for packet in packets:
+        worker.outside.sendto(worker.sender.seal(packet), worker.link.getsockname())
+        taken += worker.written(0)
+    taken += worker.written(len(packets) - len(taken))
+    assert taken == [WHOLE + packet for packet in packets]
+
+
 @pytest.mark.parametrize("inner", [ecn.NOT_ECT, ecn.ECT0, ecn.ECT1, ecn.CE])
 @pytest.mark.parametrize("outer", [ecn.NOT_ECT, ecn.ECT0, ecn.ECT1, ecn.CE])
 def test_a_congestion_mark_goes_inside(worker: Alone, inner: int, outer: int) -> None:

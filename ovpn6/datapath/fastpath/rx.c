@@ -21,10 +21,15 @@
 
 #define ARENA (1u << 20)
 #define EVENTS 32
+/* What one call may need of the arena. */
+#define ROOM (FP_BATCH * FP_BATCH_SLOT)
+_Static_assert(ROOM >= FP_UDP_MOST, "one datagram fits where a batch does");
 /* Reads of one socket before others get their turn, for small datagrams. */
 #define BUDGET_READS 256
 #define BUDGET_ERRORS 16
 #define STREAM_READ 65536
+/* Datagrams one after the other that came unmerged, after which they are taken many a call. */
+#define UNMERGED 8
 /* As many merged packets as the arena may hold. */
 #define WAITING 16
 
@@ -44,6 +49,8 @@ struct waiting {
  * struct fp_rx - the thread's own
  * @whole: the device refused what was merged: packets go into it one by one
  * @waiting: @queued of them, their octets in @arena
+ * @batch: what comes unmerged; @overflowed: long datagrams in it wait to be written
+ * @unmerged: datagrams that came short, one after the other
  */
 struct fp_rx {
 	struct fp_worker *worker;
@@ -54,6 +61,9 @@ struct fp_rx {
 	struct ovpn6_merger merger;
 	unsigned int queued;
 	struct waiting waiting[WAITING];
+	struct fp_batch *batch;
+	unsigned int unmerged;
+	bool overflowed;
 	struct fp_counts counts;
 };
 
@@ -65,14 +75,18 @@ struct fp_rx *fp_rx_new(struct fp_worker *worker)
 		return NULL;
 	rx->worker = worker;
 	rx->arena = malloc(ARENA);
-	if (rx->arena != NULL)
+	rx->batch = fp_batch_new();
+	rx->unmerged = UNMERGED;
+	if (rx->arena != NULL && rx->batch != NULL)
 		return rx;
-	free(rx);
+	fp_rx_free(rx);
 	return NULL;
 }
 
 void fp_rx_free(struct fp_rx *rx)
 {
+	if (rx->batch != NULL)
+		fp_batch_free(rx->batch);
 	free(rx->arena);
 	free(rx);
 }
@@ -164,6 +178,7 @@ static void flush(struct fp_rx *rx)
 	ovpn6_merge_flush(&rx->merger);
 	write_waiting(rx);
 	rx->used = 0;
+	rx->overflowed = false;
 }
 
 /* --- out of the sockets -------------------------------------------------------------------- */
@@ -191,28 +206,64 @@ static void split(struct fp_rx *rx, struct fp_link *link, const struct fp_arriva
 	} while (at < arrival->length);
 }
 
+/* One read. Returns 0, with @more set when there may be more, or an errno. */
+static int receive_one(struct fp_rx *rx, struct fp_link *link, bool *more)
+{
+	uint8_t *room = rx->arena + rx->used;
+	struct fp_arrival arrival;
+	int error = fp_udp_receive(link, room, &arrival);
+
+	if (error != 0)
+		return error;
+	rx->used += arrival.length;
+	rx->unmerged = arrival.length <= FP_BATCH_SLOT ? rx->unmerged + 1 : 0;
+	split(rx, link, &arrival, room);
+	*more = true;
+	return 0;
+}
+
+/* Likewise, many datagrams where the kernel merges none. Where two come, there may be many. */
+static int receive_batch(struct fp_rx *rx, struct fp_link *link, bool *more)
+{
+	struct fp_batch *batch = rx->batch;
+	unsigned int most = rx->used == 0 ? 2 : FP_BATCH;
+	int count;
+
+	if (rx->overflowed)
+		flush(rx);
+	count = fp_udp_receive_batch(link, rx->arena + rx->used, batch, most);
+	if (count < 0)
+		return -count;
+	rx->used += (size_t)count * FP_BATCH_SLOT;
+	for (int i = 0; i < count; i++) {
+		if (batch->arrivals[i].length > FP_BATCH_SLOT) {
+			rx->overflowed = true;
+			rx->unmerged = 0;
+		}
+		split(rx, link, &batch->arrivals[i], batch->octets[i]);
+	}
+	*more = (unsigned int)count == most;
+	return 0;
+}
+
 static void receive_udp(struct fp_rx *rx, struct fp_link *link)
 {
+	bool more = true;
 	int errors = 0;
 
-	for (int reads = 0; reads < BUDGET_READS && errors < BUDGET_ERRORS; reads++) {
-		struct fp_arrival arrival;
-		uint8_t *room = rx->arena + rx->used;
+	for (int reads = 0; more && reads < BUDGET_READS && errors < BUDGET_ERRORS; reads++) {
 		int error;
 
-		if (rx->used + FP_UDP_MOST > ARENA)
+		if (rx->used + ROOM > ARENA)
 			break;
-		error = fp_udp_receive(link, room, &arrival);
-		if (error == EAGAIN)
-			break;
-		if (error != 0) {
-			/* An ICMP error about an earlier datagram; the call after it works. */
-			fp_error(&rx->counts, FP_CALL_RECEIVE, error, 1);
-			errors++;
+		more = false;
+		error = (rx->unmerged >= UNMERGED ? receive_batch : receive_one)(rx, link, &more);
+		if (error == 0 || error == EAGAIN)
 			continue;
-		}
-		rx->used += arrival.length;
-		split(rx, link, &arrival, room);
+		/* An ICMP error about an earlier datagram; the call after it works. */
+		fp_error(&rx->counts, FP_CALL_RECEIVE, error, 1);
+		errors++;
+		more = true;
 	}
 	flush(rx);
 }

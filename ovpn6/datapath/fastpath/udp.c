@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -20,6 +21,9 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+
+/* The longest datagram, with room so that neighbours are not of the same sets of the cache. */
+#define OVERFLOW (FP_BATCH_SLOT + 65536)
 
 /* How long a full socket is waited for, in all; then datagrams are dropped as on any full link. */
 #define FULL_WAITS 20
@@ -261,40 +265,104 @@ static void read_ancillary(struct msghdr *message, struct fp_arrival *arrival)
 	}
 }
 
-int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival)
+static void prepare(struct msghdr *message, const struct fp_link *link, struct fp_arrival *arrival,
+		    struct iovec *parts, size_t count, struct fp_received *ancillary)
 {
-	union {
-		struct cmsghdr align;
-		uint8_t octets[256];
-	} ancillary;
-	struct iovec whole = { room, FP_UDP_MOST };
-	struct msghdr message = {
-		.msg_name = arrival->from.address,
-		.msg_namelen = sizeof(arrival->from.address),
-		.msg_iov = &whole,
-		.msg_iovlen = 1,
-		.msg_control = &ancillary,
-		.msg_controllen = sizeof(ancillary),
-	};
-	ssize_t length;
-
 	memset(&arrival->from, 0, sizeof(arrival->from));
 	arrival->from.link = link->id;
-	length = recvmsg(link->descriptor, &message, MSG_DONTWAIT);
-	if (length < 0)
-		return errno;
+	*message = (struct msghdr){
+		.msg_name = arrival->from.address,
+		.msg_namelen = sizeof(arrival->from.address),
+		.msg_iov = parts,
+		.msg_iovlen = count,
+		.msg_control = ancillary,
+		.msg_controllen = sizeof(*ancillary),
+	};
+}
+
+static void finish(struct msghdr *message, const struct fp_link *link, struct fp_arrival *arrival,
+		   size_t length)
+{
 	if (link->family == AF_INET6)
 		memset(arrival->from.address + offsetof(struct sockaddr_in6, sin6_flowinfo), 0,
 		       sizeof(uint32_t));
 	else
 		memset(arrival->from.address + sizeof(struct sockaddr_in), 0,
 		       FP_ADDRESS_SIZE - sizeof(struct sockaddr_in));
-	arrival->length = (size_t)length;
+	arrival->length = length;
 	arrival->size = arrival->length;
 	arrival->local_size = 0;
 	arrival->traffic_class = 0;
-	read_ancillary(&message, arrival);
+	read_ancillary(message, arrival);
 	if (!link->multihome)
 		arrival->local_size = 0;
+}
+
+int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival)
+{
+	struct fp_received ancillary;
+	struct iovec whole = { room, FP_UDP_MOST };
+	struct msghdr message;
+	ssize_t length;
+
+	prepare(&message, link, arrival, &whole, 1, &ancillary);
+	length = recvmsg(link->descriptor, &message, MSG_DONTWAIT);
+	if (length < 0)
+		return errno;
+	finish(&message, link, arrival, (size_t)length);
 	return 0;
+}
+
+struct fp_batch *fp_batch_new(void)
+{
+	struct fp_batch *batch = calloc(1, sizeof(*batch));
+
+	if (batch == NULL)
+		return NULL;
+	batch->overflow = malloc(FP_BATCH * OVERFLOW);
+	if (batch->overflow != NULL)
+		return batch;
+	free(batch);
+	return NULL;
+}
+
+void fp_batch_free(struct fp_batch *batch)
+{
+	free(batch->overflow);
+	free(batch);
+}
+
+/* What did not fit a slot goes on in the overflow, before which there is room for its beginning. */
+static uint8_t *whole_octets(struct fp_batch *batch, unsigned int i)
+{
+	uint8_t *rest = batch->parts[i][1].iov_base;
+
+	if (batch->arrivals[i].length <= FP_BATCH_SLOT)
+		return batch->parts[i][0].iov_base;
+	memcpy(rest - FP_BATCH_SLOT, batch->parts[i][0].iov_base, FP_BATCH_SLOT);
+	return rest - FP_BATCH_SLOT;
+}
+
+int fp_udp_receive_batch(struct fp_link *link, uint8_t *room, struct fp_batch *batch,
+			 unsigned int most)
+{
+	struct mmsghdr messages[FP_BATCH];
+	int count;
+
+	for (unsigned int i = 0; i < most; i++) {
+		uint8_t *overflow = batch->overflow + i * OVERFLOW + FP_BATCH_SLOT;
+
+		batch->parts[i][0] = (struct iovec){ room + i * FP_BATCH_SLOT, FP_BATCH_SLOT };
+		batch->parts[i][1] = (struct iovec){ overflow, OVERFLOW - FP_BATCH_SLOT };
+		prepare(&messages[i].msg_hdr, link, &batch->arrivals[i], batch->parts[i], 2,
+			&batch->ancillary[i]);
+	}
+	count = recvmmsg(link->descriptor, messages, most, MSG_DONTWAIT, NULL);
+	if (count < 0)
+		return -errno;
+	for (int i = 0; i < count; i++) {
+		finish(&messages[i].msg_hdr, link, &batch->arrivals[i], messages[i].msg_len);
+		batch->octets[i] = whole_octets(batch, (unsigned int)i);
+	}
+	return count;
 }
