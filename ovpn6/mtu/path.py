@@ -52,7 +52,7 @@ class SendProbe:
 
 @dataclass(frozen=True, slots=True)
 class SizeChanged:
-    """The path MTU is ``size`` now."""
+    """The path MTU is ``size`` now; or it is the base size, and nothing larger passes."""
 
     size: int
     why: Why
@@ -306,7 +306,10 @@ class PathMtu:
         self._phase = Phase.COMPLETE
         if self._size < self._ceiling and self._raise_at is None:
             self._raise_at = _after(now, self._timing.raise_)
-        return []
+        if self._why is not Why.BASE:
+            return []
+        self._why, self._since = Why.PROBE, now
+        return [SizeChanged(self._size, Why.PROBE)]
 
     def _retry(self, size: int, trial: _Trial, now: Instant) -> list[Action]:
         self._counts.lost += not trial.unsent

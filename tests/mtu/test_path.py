@@ -121,6 +121,13 @@ def test_a_search_ends_within_16_octets_of_the_path(mtu: int, tells: bool) -> No
     assert mtu - 16 < report.size <= mtu
 
 
+def test_a_path_of_the_base_size_is_told_once_when_nothing_larger_passed() -> None:
+    network = started(1280)
+    network.run(2000)
+    assert [(size, why) for _, size, why in network.changes] == [(1280, Why.PROBE)]
+    assert network.machine.report().why is Why.PROBE
+
+
 @pytest.mark.parametrize("mtu", [1280, 1352, 1400, 1480, 1492, 1500])
 def test_common_sizes_are_found_exactly(mtu: int) -> None:
     network = started(mtu)
@@ -463,6 +470,6 @@ def test_over_any_path_the_size_is_safe_and_ends_close(
     for before, after, why in zip(
         sizes, sizes[1:], (why for _, _, why in network.changes), strict=False
     ):
-        assert (after > before) == (why is Why.PROBE)
+        assert after > before if why is Why.PROBE and after > 1280 else after == 1280
     late = changed + TIMING.confirmation + 3 * TIMING.probe + 2 * rtt
     assert all(size <= second for when, size, _ in network.changes if when > late)
