@@ -90,8 +90,8 @@ class Executor:
             CloseLink: self._close_link,
             SendControl: lambda order: shell.datapath.send_control(order.path, order.datagram),
             SendProbe: lambda order: shell.datapath.send_probe(order.path, order.datagram),
-            FitPeer: lambda order: shell.host.fit(order.fit),
-            ReleaseFit: lambda order: shell.host.release(order.peer),
+            FitPeer: self._fit_peer,
+            ReleaseFit: self._release_fit,
             AddPeer: self._add_peer,
             UpdatePeer: lambda order: shell.datapath.update_peer(order.spec),
             RemovePeer: self._remove_peer,
@@ -201,6 +201,14 @@ class Executor:
             self._shell.host.refresh_underlay()
         except HostError as error:
             self._shell.logger.log(Level.WARNING, f"looking for the way to the server: {error}")
+
+    def _fit_peer(self, order: FitPeer) -> None:
+        fit = order.fit
+        self._shell.host.fit(fit, self._shell.datapath.fit_routes(fit.peer, fit))
+
+    def _release_fit(self, order: ReleaseFit) -> None:
+        self._shell.datapath.fit_routes(order.peer, None)
+        self._shell.host.release(order.peer)
 
     def _add_peer(self, order: AddPeer) -> None:
         self._shell.datapath.add_peer(order.spec)

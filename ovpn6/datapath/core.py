@@ -13,9 +13,9 @@ from ovpn6.datapath.keepalive import Keepalive, begin
 from ovpn6.datapath.links import Link
 from ovpn6.datapath.peers import KeyPair, PeerTable
 from ovpn6.datapath.worker import Read, Worker, Write
-from ovpn6.model.addresses import Path
+from ovpn6.model.addresses import IPNetwork, Path
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId
-from ovpn6.model.specs import KeyMaterial, PeerCounters, PeerSpec
+from ovpn6.model.specs import KeyMaterial, PeerCounters, PeerFit, PeerSpec
 from ovpn6.protocol.data_channel import OCC_EXIT, KeyExhausted, ReplayWindow, UsageLimits
 
 
@@ -72,6 +72,10 @@ class DatapathCore:
 
     def update_peer(self, spec: PeerSpec) -> None:
         self._peers.update(spec, self._find_link(spec.path.link))
+
+    def fit_routes(self, peer: PeerId, fit: PeerFit | None) -> frozenset[IPNetwork]:
+        """It makes none."""
+        return frozenset()
 
     def remove_peer(self, peer: PeerId) -> PeerCounters:
         removed = self._peers.remove(peer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.flow import (
     ControlReceived,
     DeviceLost,
@@ -27,7 +27,15 @@ from ovpn6.model.flow import (
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.records import dataclass
-from ovpn6.model.specs import DeviceSpec, Framing, KeyMaterial, LinkSpec, PeerCounters, PeerSpec
+from ovpn6.model.specs import (
+    DeviceSpec,
+    Framing,
+    KeyMaterial,
+    LinkSpec,
+    PeerCounters,
+    PeerFit,
+    PeerSpec,
+)
 
 Report = (
     ControlReceived
@@ -104,6 +112,10 @@ class Datapath(Protocol):
 
     def update_peer(self, spec: PeerSpec) -> None:
         """Replace all of a peer's spec; its keys and counters stay."""
+
+    def fit_routes(self, peer: PeerId, fit: PeerFit | None) -> frozenset[IPNetwork]:
+        """The networks whose routes this data path itself makes for a peer, known yet or not: they
+        get the fit's MTUs from now on, or none again. The host is to leave them alone."""
 
     def remove_peer(self, peer: PeerId) -> PeerCounters:
         """Forget it; returns its last counters."""

@@ -19,12 +19,18 @@ from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
 from ovpn6.datapath.kernel_keepalive import KernelKeepalive
 from ovpn6.datapath.kernel_links import KernelLinks
 from ovpn6.datapath.kernel_open import Kernel
-from ovpn6.datapath.kernel_peers import KernelPeer, KernelPeers, kernel_keepalive, order
+from ovpn6.datapath.kernel_peers import (
+    KernelPeer,
+    KernelPeers,
+    kernel_keepalive,
+    networks_behind,
+    order,
+)
 from ovpn6.datapath.kernel_tcp import KernelTcpLink
 from ovpn6.datapath.kernel_watch import KernelWatch
 from ovpn6.datapath.links import Link, Source
 from ovpn6.datapath.ovpn_netlink.records import PeerOrder
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import ControlReceived, DeviceLost, LinkAccepted, LinkClosed
@@ -36,6 +42,7 @@ from ovpn6.model.specs import (
     KeyMaterial,
     LinkSpec,
     PeerCounters,
+    PeerFit,
     PeerSpec,
 )
 from ovpn6.protocol.packets import Opcode
@@ -179,6 +186,15 @@ class KernelDatapath:
         self._peers.update(peer, spec)
         if peer.alive:
             self._route(peer)
+
+    def fit_routes(self, peer: PeerId, fit: PeerFit | None) -> frozenset[IPNetwork]:
+        if self._kernel is None or not self._many_peers:
+            return frozenset()
+        if fit is None:
+            self._kernel.routes.fit(peer, {})
+            return frozenset()
+        self._kernel.routes.fit(peer, {6: fit.ipv6.mtu, 4: fit.ipv4.mtu})
+        return frozenset(networks_behind(fit.networks))
 
     def remove_peer(self, peer: PeerId) -> PeerCounters:
         known = self._peers.get(peer)

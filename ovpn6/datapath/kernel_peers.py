@@ -85,13 +85,7 @@ class KernelPeer:
 
     def iroutes(self) -> dict[IPNetwork, IPAddress | None]:
         """What is behind it, each with its own address that leads there."""
-        own = inner_addresses(self.spec.networks)
-        found: dict[IPNetwork, IPAddress | None] = {}
-        for network in self.spec.networks:
-            gateway = own.get(network.version)
-            if network.network_address is not gateway:
-                found[network] = gateway
-        return found
+        return networks_behind(self.spec.networks)
 
 
 class KernelPeers:
@@ -160,6 +154,18 @@ def inner_addresses(networks: Iterable[IPNetwork]) -> dict[int, IPAddress]:
         if network.prefixlen == network.max_prefixlen:
             found.setdefault(network.version, network.network_address)
     return found
+
+
+def networks_behind(networks: Iterable[IPNetwork]) -> dict[IPNetwork, IPAddress | None]:
+    """Of a peer's networks those that are not its own addresses, each with its own address that
+    leads there."""
+    networks = tuple(networks)
+    own = inner_addresses(networks)
+    return {
+        network: own.get(network.version)
+        for network in networks
+        if network.network_address is not own.get(network.version)
+    }
 
 
 def order(spec: PeerSpec, *, remote: bool, many_peers: bool) -> PeerOrder:

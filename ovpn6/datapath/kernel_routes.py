@@ -40,6 +40,7 @@ class KernelRoutes:
         self._protocol = protocol
         self._held: dict[IPNetwork, tuple[PeerId, IPAddress]] = {}
         self._asked: dict[PeerId, dict[IPNetwork, IPAddress | None]] = {}
+        self._mtus: dict[PeerId, dict[int, int | None]] = {}
 
     def set(self, peer: PeerId, networks: dict[IPNetwork, IPAddress | None]) -> None:
         """A peer's networks, each with its own address of that family, None without one.
@@ -59,6 +60,18 @@ class KernelRoutes:
                     *(peer, network.version, network),
                 )
             elif self._held.get(network) != (peer, gateway):
+                self._add(network, peer, gateway)
+
+    def fit(self, peer: PeerId, mtus: dict[int, int | None]) -> None:
+        """The MTUs of a peer's routes by IP version, octets; None is the device's. They hold for
+        routes to come as well, until there are none. Raises ``HostError``."""
+        before = self._mtus.pop(peer, {})
+        if any(mtu is not None for mtu in mtus.values()):
+            self._mtus[peer] = mtus
+        for network in self._asked.get(peer, ()):
+            holder, gateway = self._held.get(network, (None, None))
+            changed = before.get(network.version) != mtus.get(network.version)
+            if holder == peer and gateway is not None and changed:
                 self._add(network, peer, gateway)
 
     def again(self) -> None:
@@ -85,7 +98,8 @@ class KernelRoutes:
             flags |= EXCLUSIVE
         self._held[network] = (peer, gateway)
         try:
-            self._request("add", RTM_NEWROUTE, network, gateway, flags)
+            mtu = self._mtus.get(peer, {}).get(network.version)
+            self._request("add", RTM_NEWROUTE, network, gateway, flags, mtu)
         except HostError as error:
             if error.errno != errno.ENETDOWN:  # then :meth:`again` makes it
                 del self._held[network]
@@ -100,7 +114,13 @@ class KernelRoutes:
                 raise
 
     def _request(
-        self, verb: str, kind: int, network: IPNetwork, gateway: IPAddress, flags: int = 0
+        self,
+        verb: str,
+        kind: int,
+        network: IPNetwork,
+        gateway: IPAddress,
+        flags: int = 0,
+        mtu: int | None = None,
     ) -> None:
         self._route.request(
             f"{verb} route {network} via {gateway}",
@@ -119,6 +139,7 @@ class KernelRoutes:
                 "RTA_GATEWAY": str(gateway),
                 "RTA_OIF": self._index,
                 "RTA_PRIORITY": METRICS[network.version],
+                "RTA_METRICS": mtu and {"attrs": [("RTAX_MTU", mtu)]},
             },
             flags,
         )

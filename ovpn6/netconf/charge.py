@@ -133,7 +133,7 @@ class Charge:
                 self._converge(self._fitted(self._plan), link, keep_unreachable=True)
             self._move_fits()
 
-    def fit(self, fit: PeerFit) -> None:
+    def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork]) -> None:
         """Give a peer its sizes; before the first plan, together with that.
 
         Segments never exceed what the routes let pass, not for a moment: whoever is told of a
@@ -148,7 +148,7 @@ class Charge:
             self._whole[fit.peer] = fit
             self._resize()
         else:
-            self._fits.fit(fit)
+            self._fits.fit(fit, elsewhere)
         if grows:
             self._segments.fit(fit)
 

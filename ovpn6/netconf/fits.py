@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
@@ -31,6 +32,7 @@ class PeerRoutes:
         self._ground = ground
         self._notice = notice
         self._fits: dict[PeerId, PeerFit] = {}
+        """Without networks whose routes are not ours."""
         self._claims: Claims[RouteKey, KernelRoute] = Claims()
         self._standing: dict[RouteKey, KernelRoute] = {}
 
@@ -39,8 +41,11 @@ class PeerRoutes:
         """Keys whose routes are not the plan's now."""
         return self._standing.keys()
 
-    def fit(self, fit: PeerFit) -> None:
-        """Give a peer its routes."""
+    def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork]) -> None:
+        """Give a peer its routes, but for networks that are routed elsewhere."""
+        if elsewhere:
+            kept = tuple(network for network in fit.networks if network not in elsewhere)
+            fit = replace(fit, networks=kept)
         self._fits[fit.peer] = fit
         self._stand(self._claims.replace(fit.peer, fitted_routes(fit, self._ground)))
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import HostPlan, PeerFit
@@ -72,11 +73,12 @@ class HostState(Protocol):
         that cannot be reached at all keeps its route.
         """
 
-    def fit(self, fit: PeerFit) -> None:
+    def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork] = frozenset()) -> None:
         """Make the host's sizes for packets to and from a peer these, whatever they were.
 
         Costs the same however many peers there are. A network that the plan does not lead into the
-        tunnel gets no route. ``HostError`` when the host refuses.
+        tunnel gets no route, and none of ``elsewhere``, whose routes the data path makes.
+        ``HostError`` when the host refuses.
         """
 
     def release(self, peer: PeerId) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from ipaddress import IPv6Address
 
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit
@@ -50,9 +51,9 @@ class HostKeeper:
         """Move the UNDERLAY routes."""
         self._opened().refresh()
 
-    def fit(self, fit: PeerFit) -> None:
+    def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork] = frozenset()) -> None:
         """Give a peer its sizes."""
-        self._opened().fit(fit)
+        self._opened().fit(fit, elsewhere)
 
     def release(self, peer: PeerId) -> None:
         """Take them back."""

@@ -202,7 +202,11 @@ class FakeRoutes:
 
     def __init__(self) -> None:
         self.held: dict[PeerId, dict[IPNetwork, IPAddress | None]] = {}
+        self.mtus: dict[PeerId, dict[int, int | None]] = {}
         self.again_called = 0
+
+    def fit(self, peer: PeerId, mtus: dict[int, int | None]) -> None:
+        self.mtus[peer] = mtus
 
     def set(self, peer: PeerId, networks: dict[IPNetwork, IPAddress | None]) -> None:
         self.held[peer] = dict(networks)

@@ -26,7 +26,16 @@ from ovpn6.model.flow import (
     PeerInactive,
 )
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
-from ovpn6.model.specs import DataFormat, DeviceSpec, Keepalive, LinkSpec, PeerCounters, PeerSpec
+from ovpn6.model.specs import (
+    DataFormat,
+    DeviceSpec,
+    FamilyFit,
+    Keepalive,
+    LinkSpec,
+    PeerCounters,
+    PeerFit,
+    PeerSpec,
+)
 from tests.datapath.kernel_fake import INDEX, FakeKernel, HandLoop
 from tests.datapath.packets import key_pair
 
@@ -97,6 +106,25 @@ def test_a_client_is_known_by_its_first_address_of_each_family(rig: Rig) -> None
         ip_network("198.51.100.0/24"): IPv4Address("192.0.2.1"),
         ip_network("2001:db8:6::1/128"): IPv6Address("2001:db8::1"),
     }
+
+
+def test_networks_behind_a_client_get_the_mtus_of_its_path(rig: Rig) -> None:
+    behind = ("2001:db8:5::/48", "198.51.100.0/24", "2001:db8:6::1/128")
+    networks = spec_of(ONE, *behind).networks
+    fit = PeerFit(ONE, networks, FamilyFit(1300, 1240), FamilyFit(None, 1260))
+    # Before the client is known, so that no packet goes without.
+    assert rig.path.fit_routes(ONE, fit) == {ip_network(text) for text in behind}
+    assert rig.kernel.routes.mtus == {ONE: {6: 1300, 4: None}}
+    assert rig.path.fit_routes(ONE, None) == frozenset()
+    assert rig.kernel.routes.mtus == {ONE: {}}
+
+
+def test_a_clients_only_peer_leaves_all_routes_to_the_host() -> None:
+    rig = Rig(many_peers=False)
+    fit = PeerFit(ONE, (ip_network("::/0"),), FamilyFit(1300, 1240), FamilyFit(None, 1260))
+    assert rig.path.fit_routes(ONE, fit) == frozenset()
+    assert rig.kernel.routes.mtus == {}
+    rig.path.close()
 
 
 def test_a_clients_only_peer_has_no_addresses_and_no_routes() -> None:

@@ -105,6 +105,19 @@ class FitContract:
         host.fit(fit("2001:db8:5::/48", "10.99.0.0/16", mtu6=1300, mtu4=1208))
         assert bench.space.own_routes() == on_link(bench.space)
 
+    def test_networks_that_are_routed_elsewhere_get_segments_alone(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(ROUTER)
+        before = bench.space.own_routes()
+        behind = ip_network("fd77::/48")
+        both = fit("fd00:6::9/128", "fd77::/48", mtu6=1300, mtu4=None)
+        host.fit(both, frozenset({behind}))
+        assert bench.space.own_routes() - before == {through(bench, "fd00:6::9/128", 1300)}
+        assert bench.segments("tun0")[behind] == 1200
+        host.release(ONE)
+        assert bench.space.own_routes() == before
+
     def test_the_plans_own_route_gets_the_mtu_and_loses_it(
         self, bench: Bench, host: HostState
     ) -> None:

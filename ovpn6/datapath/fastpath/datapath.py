@@ -44,7 +44,7 @@ from ovpn6.datapath.tcp_link import TcpListener
 from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.datapath.userspace import FRAME_ROOM, MIN_TCP_FRAME, UserspaceOptions
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import LinkAccepted
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
@@ -55,6 +55,7 @@ from ovpn6.model.specs import (
     KeyMaterial,
     LinkSpec,
     PeerCounters,
+    PeerFit,
     PeerSpec,
 )
 from ovpn6.protocol.data_channel import usage_limits
@@ -219,6 +220,10 @@ class FastpathDatapath:
         self._specs[spec.peer] = spec
         self._claims.replace(spec.peer, before.networks, spec.networks)
         self._set_peer(spec)
+
+    def fit_routes(self, peer: PeerId, fit: PeerFit | None) -> frozenset[IPNetwork]:
+        """It makes none."""
+        return frozenset()
 
     def remove_peer(self, peer: PeerId) -> PeerCounters:
         self._claims.replace(peer, self._spec(peer).networks, ())
