@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from ovpn6.datapath.choose import probe_kernel
+from ovpn6.datapath.fastpath import unavailable
+from ovpn6.datapath.offload.switch import VARIABLE
+from ovpn6.lab import Lab
 from ovpn6.pki.authority import Authority
+
+CHOSEN = "data path: "
 
 pytest_plugins = ["ovpn6.lab.pytest_plugin"]
 
@@ -19,6 +25,25 @@ def quick_end(request: pytest.FixtureRequest) -> Iterator[None]:
     for process in lab.processes() if lab else ():
         if process.running:
             process.kill()
+
+
+@pytest.fixture(params=["native", "python"])
+def user_space(
+    request: pytest.FixtureRequest, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Every end of ours has the data path of that name; a module that asks for it runs twice."""
+    if not probe_kernel():
+        pytest.skip("the kernel's own module carries data on this host")
+    native = request.param == "native"
+    if native and unavailable(()):
+        pytest.skip(unavailable(()))
+    monkeypatch.setenv(VARIABLE, "" if native else "native")
+    yield
+    ours = [one.log() for one in lab.processes() if one.name.endswith("-ours")]
+    said = [line for log in ours for line in log.splitlines() if CHOSEN in line]
+    expected = f"{CHOSEN}user space ({'native' if native else 'Python'}): "
+    assert bool(said) == bool(ours)
+    assert all(expected in line for line in said), said
 
 
 @pytest.fixture(scope="session")
