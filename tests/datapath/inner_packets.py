@@ -29,7 +29,8 @@ class Inner:
     """One packet. ``between``: IPv4 options or IPv6 extension headers; ``protocol`` is that of
     the transport header, ``next_header`` what the IP header says (None: the same).
 
-    ``checksum`` None is the right one; ``corrupt`` flips a bit of that octet afterwards.
+    ``checksum`` None is the right one; ``corrupt`` flips a bit of that octet afterwards. ``host``
+    is the last octet of the source address.
     """
 
     version: int = 6
@@ -52,6 +53,7 @@ class Inner:
     next_header: int | None = None
     checksum: int | None = None
     corrupt: int | None = None
+    host: int = 1
 
     def encode(self) -> bytes:
         """The packet."""
@@ -110,7 +112,8 @@ class Inner:
 
     def _addresses(self) -> bytes:
         names = ("2001:db8::1", "2001:db8::2") if self.version == 6 else ("192.0.2.1", "192.0.2.2")
-        return b"".join(ip_address(name).packed for name in names)
+        source, destination = (ip_address(name).packed for name in names)
+        return source[:-1] + bytes((self.host,)) + destination
 
     def _pseudo(self) -> bytes:
         length = len(self.transport)

@@ -62,17 +62,19 @@ class Alone:
         self.worker.set_peer(PEER, PEER, 0, 0, 0, True, 0, 0, True)
         for size in (4, 16):
             self.worker.set_route(bytes(size), 0, PEER)
-        there = to_sockaddr(to_endpoint(self.outside.getsockname()), socket.AF_INET6)
-        self.worker.place_peer(PEER, LINK, there, b"")
+        self.there = to_sockaddr(to_endpoint(self.outside.getsockname()), socket.AF_INET6)
+        self.worker.place_peer(PEER, LINK, self.there, b"")
         self.install(key_pair(0), usage)
         self.worker.set_tunnel(ours.fileno(), vnet, True)
         self.sender = SendKey(key_pair(1), PEER)
         self.receiver = ReceiveKey(key_pair(1), ReplayWindow(0))
 
-    def install(self, key: KeyMaterial, usage: int = NO_LIMIT, slot: int = 0) -> None:
+    def install(
+        self, key: KeyMaterial, usage: int = NO_LIMIT, slot: int = 0, peer: int = PEER
+    ) -> None:
         """A key into a slot."""
         self.worker.install_key(
-            PEER,
+            peer,
             slot,
             key.key_id,
             key.cipher,
