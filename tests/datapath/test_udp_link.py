@@ -99,7 +99,12 @@ class NoTrains(socket.socket):
 
 
 class OldKernel(NoTrains):
-    """A socket of a kernel that does not know trains, and so would not refuse one."""
+    """A socket of a kernel that knows trains in neither direction, and so would not refuse one."""
+
+    def setsockopt(self, level, option, *value):  # type: ignore[no-untyped-def]
+        if (level, option) == (socket.SOL_UDP, UDP_GRO):
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        super().setsockopt(level, option, *value)
 
     def getsockopt(self, level, option, *size):  # type: ignore[no-untyped-def]
         if (level, option) == (socket.SOL_UDP, UDP_SEGMENT):
@@ -148,6 +153,7 @@ def test_a_kernel_without_trains_is_never_sent_one(caplog: pytest.LogCaptureFixt
     send_twice(sock)
     assert sock.refusals == 0
     assert caplog.text.count("one datagram a send call (Protocol not available)") == 1
+    assert caplog.text.count("one datagram a receive call (Protocol not available)") == 1
 
 
 @pytest.mark.parametrize("target", ["::1", "::ffff:127.0.0.1"])
