@@ -9,7 +9,7 @@ from ovpn6.config.options import OPTIONS
 from ovpn6.config.options.effects import INLINE_MARK, shown_ref
 from ovpn6.config.options.link import remote_words
 from ovpn6.config.options.mtu import mssfix_words
-from ovpn6.config.schema import Remote, TunnelConfig
+from ovpn6.config.schema import MtuConfig, Remote, TunnelConfig
 
 _FIRST = ("mode", "tls-server", "tls-client", "client")
 
@@ -50,9 +50,9 @@ def _remote(config: TunnelConfig, remote: Remote) -> Iterator[str]:
         yield join_words(("lport", str(remote.local_port)))
     yield f"connect-timeout {remote.connect_timeout}"
     yield f"explicit-exit-notify {remote.explicit_exit_notify}"
-    if remote.mssfix != config.mtu.mssfix:
+    if remote.mssfix is not None:
         yield join_words(("mssfix", *mssfix_words(remote.mssfix)))
-    if remote.mtu_disc != config.mtu.mtu_disc:
+    if remote.mtu_disc != MtuConfig().mtu_disc:
         yield f"mtu-disc {remote.mtu_disc}"
     keys = (
         ("tls-auth", remote.tls_auth),

@@ -63,9 +63,10 @@ class PathRules:
         )
 
     def ceiling(self, path: Path) -> int:
-        """The largest outer packet there is a use for."""
+        """The largest outer packet there is a use for. What TCP makes of it is TCP's affair."""
         inner = min(self.device, self.limit)
-        return largest_useful_path(self.encapsulation(path), inner, self.config.largest or _LARGEST)
+        link = self.config.largest if self.transport is Transport.UDP else 0
+        return largest_useful_path(self.encapsulation(path), inner, link or _LARGEST)
 
     def base(self, path: Path) -> int:
         """The outer packet that every path is believed to carry."""
@@ -84,6 +85,11 @@ class PathRules:
             data_format=tunnel.data_format,
             framing=tunnel.framing,
         )
+
+    @property
+    def fragments(self) -> bool:
+        """Whether outer packets may go in fragments."""
+        return self.transport is Transport.UDP and self.config.mtu_disc != "yes"
 
     @property
     def probes(self) -> bool:
@@ -234,7 +240,7 @@ class PeerPath:
             return []
         rules, fits = self._rules, self._sizes()
         mss_ipv6, mss_ipv4 = _mss(fits, rules.encapsulation(self._path), rules.config.mssfix)
-        outer_mtu = fits.outer_route if rules.probes and rules.config.mtu_disc != "yes" else None
+        outer_mtu = fits.outer_route if rules.fragments else None
         fit = PeerFit(
             peer=self._peer,
             networks=self._networks,
@@ -258,9 +264,8 @@ class PeerPath:
         text = f"IPv6 {fits.route_ipv6}, IPv4 {fits.tunnel}, MSS {mss_ipv6}/{mss_ipv4}"
         if fits.outer_route is None:
             return text
-        if rules.config.mtu_disc == "yes":
-            return f"{text}; inner packets above {fits.tunnel} are lost"
-        return f"{text}; inner packets above {fits.tunnel} go in outer fragments"
+        fate = "go in outer fragments" if rules.fragments else "are lost"
+        return f"{text}; inner packets above {fits.tunnel} {fate}"
 
 
 def _below(mtu: int, device: int) -> int | None:

@@ -224,6 +224,15 @@ def test_without_probing_sizes_come_from_the_configuration(how: str) -> None:
     assert sizes_of(site) == replace(sizes_of(site), path=None, learned="configuration")
 
 
+def test_without_probing_path_mtu_max_is_the_paths_mtu() -> None:
+    site = narrow_site(1500, MtuConfig(mtu_disc="no", largest=1300))
+    client = site.connected()
+    [fit] = fits(site.actions)
+    tunnel = 1300 - OVERHEAD
+    assert (fit.ipv6, fit.ipv4) == (FamilyFit(1280, tunnel - 60), FamilyFit(tunnel, tunnel - 40))
+    assert (fit.outer, fit.outer_mtu) == (client.path.remote.address, 1300)
+
+
 def test_mtu_disc_yes_never_has_outer_packets_fragmented() -> None:
     site = narrow_site(1300, MtuConfig(mtu_disc="yes"))
     site.connected()
