@@ -23,7 +23,14 @@ LIMIT = 300
 RUNTIMES = {"thread": ("libtsan.so",), "address,undefined": ("libasan.so", "libubsan.so")}
 
 
-def sanitized(tmp_path: Path, sanitizer: str) -> dict[str, str]:
+BREAKAGES = {
+    "nobody waits for the threads": ("grace.c", "while (!passed(", "while (0 && !passed("),
+    "floats take no lock": ("opened.c", "pthread_mutex_lock(&one->worker->peers.lock);", ""),
+}
+"""File, what stands there, what takes its place."""
+
+
+def sanitized(tmp_path: Path, sanitizer: str, breakage: str = "") -> dict[str, str]:
     """A copy of the package with a worker of that kind; the environment that uses it."""
     compiler = shutil.which("gcc")
     if compiler is None:
@@ -31,12 +38,18 @@ def sanitized(tmp_path: Path, sanitizer: str) -> dict[str, str]:
     for name in ("ovpn6", "tests"):
         copied = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=copied)
-    target = tmp_path / FASTPATH.relative_to(ROOT) / "_fastpath.abi3.so"
+    sources = tmp_path / FASTPATH.relative_to(ROOT)
+    if breakage:
+        name, whole, broken = BREAKAGES[breakage]
+        text = (sources / name).read_text()
+        assert whole in text
+        (sources / name).write_text(text.replace(whole, broken))
+    target = sources / "_fastpath.abi3.so"
     subprocess.run(
         [
             *(compiler, "-std=gnu11", "-O1", "-g", f"-fsanitize={sanitizer}", "-D_GNU_SOURCE"),
             *("-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
-            *(f"-I{sysconfig.get_path('include')}", *FASTPATH.glob("*.c")),
+            *(f"-I{sysconfig.get_path('include')}", *sources.glob("*.c")),
             *("-lcrypto", "-ldl", "-lpthread", "-o", target),
         ],
         check=True,
@@ -70,3 +83,19 @@ def test_changes_under_load_and_the_contract_are_clean(tmp_path: Path, sanitizer
         )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
         assert "Sanitizer" not in done.stderr
+
+
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_the_thread_sanitizer_finds_a_broken_worker(tmp_path: Path, breakage: str) -> None:
+    """So it looks, and the changes are such that it finds something."""
+    done = subprocess.run(
+        [sys.executable, *STRESS],
+        cwd=tmp_path,
+        env=sanitized(tmp_path, "thread", breakage),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert done.returncode != 0
+    assert "WARNING: ThreadSanitizer: " in done.stderr
