@@ -7,9 +7,20 @@ import sys
 from typing import Any
 
 import pytest
-from interop.ends import OURS_OURS, SERVER_4, SERVER_6, make_authority, start
+from interop.ends import (
+    OURS_OURS,
+    SERVER_4,
+    SERVER_6,
+    UP,
+    client_text,
+    make_authority,
+    remote_of,
+    server_text,
+    start,
+)
 
-from ovpn6.lab import Lab, Namespace, Narrow, Underlay, narrow
+from ovpn6.lab import Lab, Namespace, Narrow, Ovpn6, Underlay, narrow, wait_for
+from ovpn6.mtu.overhead import Encapsulation
 from ovpn6.pki.authority import Authority
 
 pytestmark = pytest.mark.root
@@ -115,6 +126,32 @@ def test_both_families_inside_a_tunnel_are_swept(ipv6_narrow: Narrow, authority:
     assert [path["target"] for path in said["paths"]] == [B_6, SERVER_6, SERVER_4]
     assert all(path["answered"] for path in said["paths"])
     assert [each["mss"] for each in said["segments"]] == [1360, 1380]
+
+
+def test_a_tunnel_over_a_black_hole_is_well_inside(lab: Lab, authority: Authority) -> None:
+    net = narrow(lab, path=1400, black_hole=True)
+    status = lab.directory / "status.json"
+    lines = (f"status {status} 1", "status-version json")
+    config = lab.directory / "server.conf"
+    config.write_text(server_text(authority, *lines))
+    server = net.b.popen([sys.executable, "-P", "-m", "ovpn6", str(config)], "server")
+    server.wait_for_log(UP)
+    client = Ovpn6(net.a, client_text(authority, remote_of(net.line)))
+    client.wait_up()
+    for end in (server, client.process):
+        end.wait_for_log(r"path MTU 1400 \(probe\)")
+    wait_for(lambda: '"mtu": 1400' in status.read_text(), 10, "the path in the status", [server])
+    fits = 1400 - Encapsulation(6, epoch=True).overhead
+    for end, words in ((net.a, client.config_path), (net.b, config)):
+        code, said = ask(end, str(words))
+        assert (code, codes(said)) == (1, ["black-hole"]), said
+        inside = [path for path in said["paths"] if path["place"] == "inner"]
+        assert [path["largest"] for path in inside] == [fits, fits]
+        # What is larger the host itself refuses, by a route's MTU or by the device's.
+        assert all(path["told"] in (None, {"by": None, "mtu": fits}) for path in inside)
+        assert [each["mss"] for each in said["segments"]] == [fits - 60, fits - 40]
+    (peer,) = said["peers"]
+    assert (peer["outer"], peer["path"], peer["tunnel"]) == (A_6, 1400, fits)
 
 
 def test_a_tunnel_without_ipv6_is_an_illness(ipv6_narrow: Narrow, authority: Authority) -> None:

@@ -7,13 +7,15 @@ import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 
 from rich.console import Console
 
 from ovpn6.config.load import load_config
 from ovpn6.config.schema import TunnelConfig
 from ovpn6.doctor import host, report
-from ovpn6.doctor.facts import Facts, Place, SegmentSize, Sweep
+from ovpn6.doctor.daemon_status import known_peers
+from ovpn6.doctor.facts import Facts, Known, Place, SegmentSize, Sweep
 from ovpn6.doctor.judge import judge
 from ovpn6.doctor.sweep import sweep
 from ovpn6.model.addresses import IPAddress
@@ -52,7 +54,8 @@ def examine(config_path: str | None, peer: IPAddress | None) -> Facts:
     """Measure everything. Raises ``HostError`` for want of rights or of a route to ``peer``, and
     ``ConfigErrors``."""
     config = load_config(["--config", config_path]) if config_path else None
-    outer = [peer] if peer else list(_remotes(config))
+    known = _known(config)
+    outer = [peer] if peer else [*_remotes(config), *(each.outer for each in known)]
     interfaces = host.interfaces()
     inner = [
         (target, each.name)
@@ -60,6 +63,13 @@ def examine(config_path: str | None, peer: IPAddress | None) -> Facts:
         if each.tunnel
         for target in _other_ends(each.name)
     ]
+    inner += [
+        (target, host.device_toward(target)[0])
+        for each in known
+        if peer in (None, each.outer)
+        for target in each.inner
+    ]
+    outer = list(dict.fromkeys(outer))
     sweeps = [_sweep(Place.OUTER, target) for target in outer[:_MOST_TARGETS]]
     sweeps += [_sweep(Place.INNER, target) for target, _ in inner[:_MOST_TARGETS]]
     filters, unread = host.filters()
@@ -71,6 +81,7 @@ def examine(config_path: str | None, peer: IPAddress | None) -> Facts:
         filters=filters,
         unread=unread,
         segments=tuple(_segments(inner[:_MOST_TARGETS])),
+        known=known,
     )
 
 
@@ -106,6 +117,17 @@ def _remotes(config: TunnelConfig | None) -> Iterator[IPAddress]:
             raise HostError(f"look up {remote.host}", error.strerror or str(error)) from None
         addresses = {ip_address(entry[4][0]) for entry in found}
         yield from sorted(addresses, key=lambda address: (-address.version, int(address)))
+
+
+def _known(config: TunnelConfig | None) -> tuple[Known, ...]:
+    """What the daemon of this configuration says, if it runs and writes its status as JSON."""
+    path = config.process.status if config is not None else None
+    if path is None:
+        return ()
+    try:
+        return known_peers(Path(path).read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ()
 
 
 def _other_ends(device: str) -> tuple[IPAddress, ...]:

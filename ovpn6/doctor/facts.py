@@ -117,12 +117,14 @@ class SegmentSize:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a running daemon says of a peer: ``path`` and ``tunnel`` MTU, and how it knows."""
+    """What a running daemon says of a peer: ``path`` MTU, None where probes found out nothing,
+    ``tunnel`` MTU, how it knows, and the ``inner`` addresses of a client of ours."""
 
     outer: IPAddress
     path: int | None
     tunnel: int
     learned: str
+    inner: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from ovpn6.doctor.facts import Facts, Filter, Hole, Interface, Place, SegmentSize, Sweep
+from ovpn6.doctor.facts import (
+    Facts,
+    Filter,
+    Hole,
+    Interface,
+    Known,
+    Place,
+    SegmentSize,
+    Sweep,
+)
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.records import dataclass
 from ovpn6.mtu.overhead import IPV6_MINIMUM, Encapsulation
@@ -56,6 +65,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
         *(finding for each in facts.interfaces for finding in _interface(each)),
         *_sysctls(facts),
         *(finding for each in facts.segments for finding in _segment(each, facts)),
+        *(finding for each in facts.known for finding in _known(each, facts)),
     ]
     return tuple(sorted(found, key=lambda finding: finding.weight is Weight.NOTE))
 
@@ -245,6 +255,25 @@ def _segment(seen: SegmentSize, facts: Facts) -> Iterator[Finding]:
             f"TCP to {seen.target} announces segments of {seen.mss}, packets of {full} octets, and "
             f"{inner.largest} pass",
             "take away mssfix, so that ovpn6 sets it by the path; see that nftables works",
+        )
+
+
+def _known(each: Known, facts: Facts) -> Iterator[Finding]:
+    if each.path is None:
+        yield _note(
+            "path-unknown",
+            f"the daemon has found out nothing about the path to {each.outer} ({each.learned})",
+            "see its log; with mtu-disc no, or over TCP, that is as it should be",
+        )
+        return
+    outer = (sweep for sweep in facts.sweeps if sweep.place is Place.OUTER)
+    swept = next((sweep for sweep in outer if sweep.target == each.outer), None)
+    if swept is not None and swept.answered and each.path > swept.largest:
+        yield _problem(
+            "path-mistaken",
+            f"the daemon takes {each.path} octets for the path to {each.outer}, and only "
+            f"{swept.largest} pass",
+            "it notices within its confirmation time (path-mtu-timers); run the doctor again",
         )
 
 

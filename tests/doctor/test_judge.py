@@ -12,6 +12,7 @@ from ovpn6.doctor.facts import (
     Filter,
     Hole,
     Interface,
+    Known,
     Place,
     SegmentSize,
     Sweep,
@@ -168,3 +169,13 @@ def test_segments_must_fit_into_what_passes_inside(mss: int, found: int) -> None
 def test_problems_come_first() -> None:
     facts = replace(WELL, sweeps=(replace(WIDE, largest=0, fragments=None), HOLE))
     assert [each.weight for each in judge(facts)] == [Weight.PROBLEM, Weight.NOTE]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [(1500, []), (1501, ["path-mistaken"]), (None, ["path-unknown"])]
+)
+def test_what_the_daemon_believes_is_held_against_what_passes(
+    path: int | None, expected: list[str]
+) -> None:
+    facts = replace(WELL, known=(Known(B, path, 1420, "probe"),))
+    assert [finding.code for finding in judge(facts)] == expected
