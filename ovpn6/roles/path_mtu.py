@@ -109,7 +109,7 @@ class PeerPath:
         self._make_probe = make_probe
         self._machine = self._new_machine()
         self._first_probe = 0
-        self._begun = False
+        self._can_be_probed = False
         self._since = Instant(0.0)
         self._peer: PeerId | None = None
         self._networks: tuple[IPNetwork, ...] = ()
@@ -118,16 +118,14 @@ class PeerPath:
     @property
     def deadline(self) -> Instant | None:
         """When something is due."""
-        return self._machine.deadline if self._machine is not None and self._begun else None
+        return None if self._machine is None else self._machine.deadline
 
     # --- what happens --------------------------------------------------------------------------
 
     def acknowledged(self, now: Instant) -> list[Action]:
         """The peer has everything of a handshake: it can be probed."""
-        if self._machine is None or self._begun:
-            return []
-        self._begun = True
-        return self._carry_out(self._machine.begin(now), now)
+        first, self._can_be_probed = not self._can_be_probed, True
+        return self._begin(now) if first else []
 
     def enter(self, peer: PeerId, networks: tuple[IPNetwork, ...], now: Instant) -> list[Action]:
         """The peer is about to enter the data path under this id."""
@@ -149,12 +147,9 @@ class PeerPath:
         """The peer is reached by another path: nothing is known of that one."""
         self._path = path
         self._since = now
-        if self._machine is None:
-            return self._refit()
         self._machine = self._new_machine()
         self._first_probe += _EACH_PATH
-        begun, self._begun = self._begun, False
-        return [*self._refit(), *(self.acknowledged(now) if begun else [])]
+        return [*self._refit(), *(self._begin(now) if self._can_be_probed else [])]
 
     def answered(self, probe: int, now: Instant) -> list[Action]:
         """The peer has a probe."""
@@ -183,9 +178,8 @@ class PeerPath:
         if self._machine is None:
             return PathStatus(None, fits, "configuration", self._since)
         report = self._machine.report()
-        return PathStatus(
-            report.size, fits, report.why.value, report.since, report.sent, report.lost
-        )
+        since = max(report.since, self._since)
+        return PathStatus(report.size, fits, report.why.value, since, report.sent, report.lost)
 
     # --- the machine ---------------------------------------------------------------------------
 
@@ -197,12 +191,13 @@ class PeerPath:
         timing = Timing(probe=config.probe, confirmation=config.confirm, raise_=config.raise_)
         return machine.PathMtu(ceiling, timing, base)
 
+    def _begin(self, now: Instant) -> list[Action]:
+        return self._told(lambda path: path.begin(now), now)
+
     def _told(
         self, tell: Callable[[machine.PathMtu], list[machine.Action]], now: Instant
     ) -> list[Action]:
-        if self._machine is None or not self._begun:
-            return []
-        return self._carry_out(tell(self._machine), now)
+        return [] if self._machine is None else self._carry_out(tell(self._machine), now)
 
     def _carry_out(self, orders: list[machine.Action], now: Instant) -> list[Action]:
         actions: list[Action] = []
