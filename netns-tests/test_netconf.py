@@ -188,6 +188,14 @@ class NetlinkBench:
     def remove_device(self, name: str) -> None:
         remove_persistent_tun(name)
 
+    def send_fragments(self, address: str, number: int) -> None:
+        # Each carries 1232 octets or less of an IPv6 packet, 1256 of an IPv4 packet.
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+            mapped = address if ":" in address else f"::ffff:{address}"
+            for entry, device in (("fe80::1", "u0"), ("192.0.2.1", "u0")):
+                ip("neigh", "replace", entry, "lladdr", "02:00:00:00:00:09", "dev", device)
+            sender.sendto(bytes(1200 * number), (mapped, 9))
+
     def guarded(self, device: str) -> frozenset[int]:
         table = f"ovpn6-{device}-guard"
         if table not in nft("list", "tables"):

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from ovpn6.model.addresses import IPNetwork
+from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
-from ovpn6.netconf.fits import GuardedPorts, PeerRoutes, PeerSegments
+from ovpn6.netconf.fits import GuardedPorts, PeerFragments, PeerRoutes, PeerSegments
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     needed_settings,
@@ -76,6 +76,7 @@ class Charge:
         self._namespaces = {space.identity: space for space in (underlay, tunnel)}
         self._news: list[RouteNews] = []
         self._owed = False
+        self._device_names: dict[int, str] = {}
         self._plan: HostPlan | None = None
         self._applied: HostPlan | None = None
         self._known_hops: dict[IPNetwork, Hop | None] = {}
@@ -85,6 +86,7 @@ class Charge:
             underlay, self._way_to, self._add_to_journal, self._drop_from_journal, notice
         )
         self._ports = GuardedPorts(lambda: underlay.guard_ports(ledger.device), notice)
+        self._fragments = PeerFragments(lambda: underlay.count_fragments(ledger.device), notice)
         self._segments = PeerSegments(lambda: tunnel.limit_segments(ledger.device), notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
@@ -143,6 +145,7 @@ class Charge:
         if not grows:
             self._segments.fit(fit)
         self._outer.fit(fit)
+        self._fragments.fit(fit, self._way_out(fit.outer))
         if has_whole_device(fit):
             self._whole.pop(fit.peer, None)
             self._whole[fit.peer] = fit
@@ -156,10 +159,15 @@ class Charge:
         """Take them back."""
         self._segments.release(peer)
         self._outer.release(peer)
+        self._fragments.release(peer)
         if self._whole.pop(peer, None) is not None:
             self._resize()
         else:
             self._fits.release(peer)
+
+    def outer_fragments(self, peer: PeerId) -> int | None:
+        """Sent to a peer's outer address so far; None when nobody counts."""
+        return self._fragments.count(peer)
 
     def listen(self) -> tuple[int, ...]:
         """Files that tell of others' changes."""
@@ -193,6 +201,7 @@ class Charge:
             self._journal.close(keep=bool(undoing.errors))
         self._segments.close()
         self._ports.close()
+        self._fragments.close()
         for news in self._news:
             news.close()
         for namespace in self._namespaces.values():
@@ -395,6 +404,13 @@ class Charge:
 
     def _held(self) -> frozenset[RouteKey]:
         return frozenset((*self._fits.held, *self._outer.held))
+
+    def _way_out(self, address: IPAddress | None) -> str:
+        """The device to an outer address whose route is ours; "" without such a route."""
+        index = self._outer.device(address) if address is not None else 0
+        if index and index not in self._device_names:
+            self._device_names[index] = self.underlay.link_name(index)
+        return self._device_names.get(index, "")
 
     def _way_to(self, address: IPNetwork) -> Hop | None:
         return find_hop(self.underlay, address, self._is_ours)

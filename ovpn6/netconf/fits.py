@@ -11,13 +11,13 @@ import errno
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
-from ovpn6.model.addresses import IPNetwork
+from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import PeerFit
 from ovpn6.netconf.fitting import Claims, Ground, fitted_routes, fitted_segments
 from ovpn6.netconf.interface import Notice
-from ovpn6.netconf.namespace import Namespace, PortGuard, SegmentLimits
+from ovpn6.netconf.namespace import FragmentCounts, Namespace, PortGuard, SegmentLimits
 from ovpn6.netconf.plan import KernelRoute, RouteKey
 
 
@@ -182,3 +182,56 @@ class GuardedPorts:
         """None of them any more."""
         if self._guard is not None:
             self._guard.close()
+
+
+class PeerFragments:
+    """Fragments to outer addresses, counted from the first time that a peer's path was too narrow.
+    Without the packet filter nobody knows, which is told once."""
+
+    def __init__(self, open_counts: Callable[[], FragmentCounts], notice: Notice) -> None:
+        self._open = open_counts
+        self._notice = notice
+        self._counts: FragmentCounts | None = None
+        self._refused = False
+        self._claims: Claims[IPAddress, PeerId] = Claims()
+        self._of_peer: dict[PeerId, IPAddress] = {}
+
+    def fit(self, fit: PeerFit, device: str) -> None:
+        """Count what leaves for a peer by the device that leads to it, "" when nothing does so in
+        fragments."""
+        if self._of_peer.get(fit.peer) not in (None, fit.outer):
+            self.release(fit.peer)
+        if fit.outer is None or not device or self._refused:
+            return
+        self._of_peer[fit.peer] = fit.outer
+        self._claims.replace(fit.peer, {fit.outer: fit.peer})
+        try:
+            if self._counts is None:
+                self._counts = self._open()
+            self._counts.add(fit.outer, device)
+        except HostError as error:
+            self._refused = True
+            self._notice(f"{error}; outer fragments are not counted")
+
+    def release(self, peer: PeerId) -> None:
+        """No more."""
+        address = self._of_peer.pop(peer, None)
+        self._claims.replace(peer, {})
+        if address is None or self._counts is None or self._claims.newest(address) is not None:
+            return
+        try:
+            self._counts.drop(address)
+        except HostError as error:
+            self._notice(str(error))
+
+    def count(self, peer: PeerId) -> int | None:
+        """So far; None when nobody counts. ``HostError`` when it cannot be read."""
+        address = self._of_peer.get(peer)
+        if self._refused:
+            return None
+        return self._counts.count(address) if address is not None and self._counts else 0
+
+    def close(self) -> None:
+        """Nobody counts any more."""
+        if self._counts is not None:
+            self._counts.close()

@@ -84,6 +84,10 @@ class HostState(Protocol):
     def release(self, peer: PeerId) -> None:
         """Take back what :meth:`fit` did for a peer; nothing happens for one without."""
 
+    def outer_fragments(self, peer: PeerId) -> int | None:
+        """Fragments that left for a peer's outer address since its path was first too narrow; 0
+        for an unknown peer, None when nobody counts. ``HostError`` when it cannot be read."""
+
     def guard(self, ports: frozenset[int]) -> None:
         """Keep the kernel from believing what is said of datagrams from these UDP ports: Packet Too
         Big, which everybody can send. Without a packet filter that is told once."""

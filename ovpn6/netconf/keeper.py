@@ -60,6 +60,10 @@ class HostKeeper:
         if self._charge is not None:
             self._charge.release(peer)
 
+    def outer_fragments(self, peer: PeerId) -> int | None:
+        """Sent so far."""
+        return self._charge.outer_fragments(peer) if self._charge is not None else 0
+
     def guard(self, ports: frozenset[int]) -> None:
         """Guard these and no others."""
         if self._charge is not None or ports:

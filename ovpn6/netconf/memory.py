@@ -47,6 +47,8 @@ class MemoryNamespace:
     """Largest TCP segments, by device."""
     guarded: dict[str, frozenset[int]] = field(default_factory=dict)
     """Guarded ports, by device."""
+    fragments: dict[IPAddress, int] = field(default_factory=dict)
+    """Left for outer addresses; a test may say so."""
     _addresses: dict[int, list[IPInterface]] = field(default_factory=dict)
     _next_index: int = 1
 
@@ -198,6 +200,11 @@ class MemoryNamespace:
         self.guarded[name] = frozenset()
         return MemoryGuard(self, name)
 
+    def count_fragments(self, name: str) -> MemoryFragments:
+        """As :meth:`limit_segments`."""
+        self._operate(f"make table ovpn6-{name}-fragments")
+        return MemoryFragments(self)
+
     def route_news(self) -> MemoryNews:
         """Always news."""
         return MemoryNews()
@@ -318,6 +325,29 @@ class MemoryGuard:
     def close(self) -> None:
         """Gone."""
         self.space.guarded.pop(self.name, None)
+
+
+@dataclass(slots=True)
+class MemoryFragments:
+    """A :class:`ovpn6.netconf.namespace.FragmentCounts`."""
+
+    space: MemoryNamespace
+
+    def add(self, address: IPAddress, device: str) -> None:
+        """From 0."""
+        self.space.fragments.setdefault(address, 0)
+
+    def drop(self, address: IPAddress) -> None:
+        """Gone."""
+        self.space.fragments.pop(address, None)
+
+    def count(self, address: IPAddress) -> int:
+        """What was said."""
+        return self.space.fragments.get(address, 0)
+
+    def close(self) -> None:
+        """All gone."""
+        self.space.fragments.clear()
 
 
 class MemoryNews:

@@ -53,6 +53,22 @@ class PortGuard(Protocol):
         """No more; the end of the process does the same. May be called twice."""
 
 
+class FragmentCounts(Protocol):
+    """Counts the fragments that leave for outer addresses."""
+
+    def add(self, address: IPAddress, device: str) -> None:
+        """Count what leaves for it by this device. ``HostError`` when that cannot be."""
+
+    def drop(self, address: IPAddress) -> None:
+        """No more; nothing happens for one that is not counted."""
+
+    def count(self, address: IPAddress) -> int:
+        """So far; 0 for one that is not counted."""
+
+    def close(self) -> None:
+        """No more at all; the end of the process does the same. May be called twice."""
+
+
 class RouteNews(Protocol):
     """Tells that somebody else has changed routes."""
 
@@ -131,6 +147,9 @@ class Namespace(Protocol):
 
     def guard_ports(self, name: str) -> PortGuard:
         """Begin; ``name`` is part of the name of a table. ``HostError`` without a packet filter."""
+
+    def count_fragments(self, name: str) -> FragmentCounts:
+        """Begin; ``name`` is part of the name of a table. ``HostError`` when that cannot be."""
 
     def route_news(self) -> RouteNews:
         """From now on."""

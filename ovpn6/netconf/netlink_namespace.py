@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_interface
-from typing import Any
+from typing import Any, TypeVar
 
 from ovpn6.model.addresses import IPAddress, IPInterface
 from ovpn6.model.errors import HostError
+from ovpn6.netconf.fragment_table import FragmentTable
 from ovpn6.netconf.interface import ROUTE_PROTOCOL
 from ovpn6.netconf.namespace import FibEntry, Link
 from ovpn6.netconf.plan import KernelRoute
@@ -30,7 +31,7 @@ from ovpn6.netconf.route_news import RouteNews
 from ovpn6.netconf.segment_table import SegmentTable
 from ovpn6.netconf.worker import NamespaceWorker
 from ovpn6.netlink.conversation import CREATE, DUMP, EXCLUSIVE, REPLACE, ROUTE, Conversation
-from ovpn6.netlink.nftables import Filter
+from ovpn6.netlink.nftables import NETDEV, Filter
 from ovpn6.netlink.parts import LinkHeader, ifaddrmsg
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
@@ -42,6 +43,8 @@ _ADDRESS_FLAGS = {4: 0x200, 6: 0x200 | 0x02}
 """``IFA_F_NOPREFIXROUTE``, and for IPv6 ``IFA_F_NODAD``."""
 _IFF_UP = 1
 _SAME_NAMES = 64
+
+T = TypeVar("T")
 _SKIP_STATISTICS = 8
 """``RTEXT_FILTER_SKIP_STATS``."""
 _GONE = (errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT)
@@ -144,15 +147,12 @@ class NetlinkNamespace:
         return SegmentTable(self._worker.run(Filter), device)
 
     def guard_ports(self, name: str) -> PortGuard:
-        """By nftables. Devices of one name may be in several namespaces whose sockets are here."""
-        for number in range(1, _SAME_NAMES + 1):
-            full = name if number == 1 else f"{name}.{number}"
-            try:
-                return PortGuard(self._worker.run(Filter), full)
-            except HostError as error:
-                if error.errno != errno.EEXIST or number == _SAME_NAMES:
-                    raise
-        raise AssertionError
+        """By nftables."""
+        return _first_free(name, lambda free: PortGuard(self._worker.run(Filter), free))
+
+    def count_fragments(self, name: str) -> FragmentTable:
+        """By nftables."""
+        return _first_free(name, lambda free: FragmentTable(self._worker.run(Filter, NETDEV), free))
 
     def route_news(self) -> RouteNews:
         """What this namespace's own socket changes is none."""
@@ -288,6 +288,17 @@ class NetlinkNamespace:
             words.attributes,
         )
         return message
+
+
+def _first_free(name: str, make: Callable[[str], T]) -> T:
+    """Devices of one name may be in several namespaces whose sockets are here."""
+    for free in (name, *(f"{name}.{number}" for number in range(2, _SAME_NAMES))):
+        try:
+            return make(free)
+        except HostError as error:
+            if error.errno != errno.EEXIST:
+                raise
+    raise HostError("make a table", "all names are taken", errno.EEXIST)
 
 
 @contextmanager

@@ -56,6 +56,11 @@ class OuterRoutes:
         """Those that stand."""
         return frozenset(self._standing.values())
 
+    def device(self, address: IPAddress) -> int:
+        """By which an address is reached whose route stands; 0 without."""
+        route = self._standing.get(address)
+        return route.hop.device if route is not None and route.hop is not None else 0
+
     def fit(self, fit: PeerFit) -> None:
         """Give a peer's outer address the route it asks for, if any."""
         outer = fit.outer

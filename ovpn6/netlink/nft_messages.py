@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 INPUT, FORWARD, OUTPUT = 1, 2, 3
 """Hooks."""
+EGRESS = 1
+"""The hook of a device, in the family ``netdev``."""
 RAW_PRIORITY, MANGLE_PRIORITY = -300, -150
 IPV4_ADDRESS, IPV6_ADDRESS, SERVICE = 7, 8, 13
 """What ``nft`` calls the type of a set's keys or values; the kernel looks at their length alone."""
@@ -56,9 +58,10 @@ def new_chain(table: str, chain: str) -> Order:
     return Order(_NEW_CHAIN, _CREATE, _text(1, table) + _text(3, chain))
 
 
-def new_hook(table: str, chain: str, hook: int, priority: int) -> Order:
+def new_hook(table: str, chain: str, hook: int, priority: int, device: str = "") -> Order:
     """A chain that the kernel calls; what it does not decide goes on."""
-    place = _nest(4, _number(1, hook) + _attribute(2, _INT32.pack(priority)))
+    where = _text(3, device) if device else b""
+    place = _nest(4, _number(1, hook) + _attribute(2, _INT32.pack(priority)) + where)
     return Order(
         _NEW_CHAIN,
         _CREATE,
@@ -114,9 +117,9 @@ def counted_packets(packet: bytes) -> int:
 
 # --- steps of rules -------------------------------------------------------------------------------
 
-META_LENGTH, META_INPUT_NAME, META_OUTPUT_NAME, META_VERSION, META_PROTOCOL = 0, 6, 7, 15, 16
+META_ETHER_TYPE, META_INPUT_NAME, META_OUTPUT_NAME, META_VERSION, META_PROTOCOL = 1, 6, 7, 15, 16
 NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
-EQUAL, GREATER = 0, 4
+EQUAL, DIFFERENT = 0, 1
 _DROP, _ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, -3, -4, -5
 _TCP_OPTION = 1
 
@@ -143,19 +146,6 @@ def mask(octets: bytes) -> Expression:
         + _number(3, len(octets))
         + _nest(4, _attribute(1, octets))
         + _nest(5, _attribute(1, bytes(len(octets)))),
-    )
-
-
-def to_network_order() -> Expression:
-    """An integer of four octets, so that it can be compared by size."""
-    one, four = 1, 4
-    return _expression(
-        "byteorder",
-        _number(1, _REGISTER)
-        + _number(2, _REGISTER)
-        + _number(3, one)
-        + _number(4, four)
-        + _number(5, four),
     )
 
 

@@ -19,7 +19,9 @@ from ovpn6.netlink.nft_messages import Order, counted_packets, get_element
 NETFILTER = 12
 """``NETLINK_NETFILTER``."""
 
-_INET = 1
+INET, NETDEV = 1, 5
+"""Families of tables: IPv4 and IPv6; what passes one device."""
+
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _REQUEST, _ACK = 0x01, 0x04
@@ -38,8 +40,9 @@ class Filter:
     Belongs to the network namespace of the thread that makes it, but any thread may use it.
     """
 
-    def __init__(self) -> None:
-        """Raises ``HostError``."""
+    def __init__(self, family: int = INET) -> None:
+        """``family`` of all its tables. Raises ``HostError``."""
+        self._family = family
         self._socket = open_socket(NETFILTER)
         try:
             for option in (_CAP_ACK, _EXT_ACK):
@@ -103,7 +106,7 @@ class Filter:
 
     def _message(self, kind: int, flags: int, attributes: bytes, resource: int = 0) -> bytes:
         self._sequence += 1
-        family = 0 if resource else _INET
+        family = 0 if resource else self._family
         length = _HEADER.size + _GENERIC.size + len(attributes)
         head = _HEADER.pack(length, kind, flags, self._sequence, 0)
         return head + _GENERIC.pack(family, 0, resource) + attributes

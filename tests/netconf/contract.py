@@ -72,6 +72,9 @@ class Bench(Protocol):
     def apply_and_die(self, plan: HostPlan, *fits: PeerFit) -> None:
         """A daemon on tun0 applies the plan, fits the peers and is killed."""
 
+    def send_fragments(self, address: str, number: int) -> None:
+        """The host sends one datagram in so many fragments."""
+
     def guarded(self, device: str) -> frozenset[int]:
         """UDP ports about which no router is believed, for the daemon with this device."""
 

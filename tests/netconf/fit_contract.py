@@ -251,6 +251,25 @@ class FitContract:
         bench.recover()
         assert bench.snapshot() == before
 
+    def test_fragments_are_counted_from_the_first_narrow_path_on(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        assert host.outer_fragments(ONE) == 0
+        host.fit(outer("2001:db8:9::9", 1280))
+        host.fit(outer("203.0.113.9", 1290, peer=TWO))
+        bench.send_fragments("2001:db8:9::9", 3)
+        bench.send_fragments("203.0.113.9", 5)
+        bench.send_fragments("203.0.113.10", 2)
+        assert (host.outer_fragments(ONE), host.outer_fragments(TWO)) == (3, 5)
+        host.fit(outer("2001:db8:9::9", None))
+        assert host.outer_fragments(ONE) == 3
+        host.release(ONE)
+        assert host.outer_fragments(ONE) == 0
+        host.fit(outer("2001:db8:9::9", 1280))
+        assert host.outer_fragments(ONE) == 0
+        assert bench.notices == []
+
     # --- TCP segments ----------------------------------------------------------------------------
 
     def test_segments_are_limited_by_network_and_by_default(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -86,6 +86,11 @@ class MemoryBench:
 
     def add_device(self, name: str) -> None:
         self.space.add_device(name)
+
+    def send_fragments(self, address: str, number: int) -> None:
+        counted = self.world.own.fragments
+        if ip_address(address) in counted:
+            counted[ip_address(address)] += number
 
     def guarded(self, device: str) -> frozenset[int]:
         return self.world.own.guarded.get(device, frozenset())
