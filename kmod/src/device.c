@@ -112,6 +112,8 @@ static void device_setup(struct net_device *dev)
 	dev->hw_features |= features;
 	dev->hw_enc_features |= features;
 	ovpn6_set_lltx(dev);
+	/* The peer is found by a packet's gateway. */
+	netif_keep_dst(dev);
 	dev->needs_free_netdev = true;
 	dev->priv_destructor = device_free;
 }

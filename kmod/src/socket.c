@@ -152,7 +152,7 @@ void ovpn6_socket_release_idle(struct ovpn6_socket *socket)
 	if (!list_empty(&socket->peers))
 		return;
 	lock_sock(sk);
-	if (READ_ONCE(sk->sk_user_data))
+	if (READ_ONCE(sk->sk_user_data) == socket)
 		ovpn6_setup_udp(sk, &nothing);
 	release_sock(sk);
 }

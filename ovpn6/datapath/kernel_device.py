@@ -152,7 +152,7 @@ class KernelDevice:
         return True
 
 
-def make_device(spec: DeviceSpec, *, many_peers: bool) -> KernelDevice:
+def make_device(spec: DeviceSpec, *, many_peers: bool, kind: str = KIND) -> KernelDevice:
     """A new device in ``spec.netns``, down. ``tun`` takes the first free ``tunN``.
 
     Raises ``HostError``; EEXIST when there is a device of this name.
@@ -161,7 +161,7 @@ def make_device(spec: DeviceSpec, *, many_peers: bool) -> KernelDevice:
         raise HostError(f"make device {spec.name}", f"names have at most {MAX_NAME} bytes")
     route, watch = in_namespace(spec.netns, _open_sockets)
     try:
-        name, index = _make(route, spec.name, many_peers)
+        name, index = _make(route, spec.name, many_peers, kind)
     except HostError:
         route.close()
         watch.close()
@@ -225,11 +225,11 @@ def _open_sockets() -> tuple[Conversation, Listener]:
         raise
 
 
-def _make(route: Conversation, wanted: str, many_peers: bool) -> tuple[str, int]:
+def _make(route: Conversation, wanted: str, many_peers: bool, kind: str) -> tuple[str, int]:
     pattern = "tun%d" if wanted == "tun" else wanted
     mode = MODE_MP if many_peers else MODE_P2P
     info = [
-        ("IFLA_INFO_KIND", KIND),
+        ("IFLA_INFO_KIND", kind),
         ("IFLA_INFO_DATA", {"attrs": [("IFLA_OVPN_MODE", mode)]}),
     ]
     made = route.request(

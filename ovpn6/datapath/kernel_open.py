@@ -8,6 +8,7 @@ from ovpn6.datapath.kernel_device import KernelDevice, in_namespace, make_device
 from ovpn6.datapath.kernel_routes import KernelRoutes
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import Family, find_family
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY
 from ovpn6.datapath.ovpn_netlink.records import Notification, decode_notification
 from ovpn6.model.errors import HostError
 from ovpn6.model.records import dataclass
@@ -63,16 +64,21 @@ class Kernel:
             self.device.close()
 
 
-def open_kernel(spec: DeviceSpec, *, many_peers: bool, route_protocol: int) -> Kernel:
-    """Make the device. Raises ``HostError`` and leaves nothing behind then."""
+def open_kernel(
+    spec: DeviceSpec, *, many_peers: bool, route_protocol: int, name: str = FAMILY
+) -> Kernel:
+    """Make the device. Raises ``HostError`` and leaves nothing behind then.
+
+    ``name``: of both netlink family and link kind. Our own module (``kmod/``) has ``ovpn6``.
+    """
     conversation = in_namespace(spec.netns, lambda: Conversation(GENERIC))
     try:
-        family = find_family(conversation)
+        family = find_family(conversation, name)
         if family is None:
             raise HostError("use the kernel's data path", NO_MODULE)
         news = News(family)
         try:
-            device = make_device(spec, many_peers=many_peers)
+            device = make_device(spec, many_peers=many_peers, kind=name)
         except HostError:
             news.close()
             raise

@@ -32,15 +32,15 @@ class Family:
     floats: bool
 
 
-def find_family(conversation: Conversation) -> Family | None:
-    """None when the kernel has no such family. Raises ``HostError``."""
+def find_family(conversation: Conversation, name: str = FAMILY) -> Family | None:
+    """None when the kernel has no family of this name. Raises ``HostError``."""
     try:
         (answer,) = conversation.request(
-            f"look for the netlink family {FAMILY}",
+            f"look for the netlink family {name}",
             _CONTROL,
             ctrlmsg,
             {"cmd": _GET_FAMILY, "version": 1},
-            {"CTRL_ATTR_FAMILY_NAME": FAMILY},
+            {"CTRL_ATTR_FAMILY_NAME": name},
         )
     except HostError as error:
         if error.errno == errno.ENOENT:
@@ -52,7 +52,7 @@ def find_family(conversation: Conversation) -> Family | None:
         group["CTRL_ATTR_MCAST_GRP_NAME"]: group["CTRL_ATTR_MCAST_GRP_ID"] for group in groups
     }
     if GROUP not in numbers:
-        raise HostError(f"use the netlink family {FAMILY}", f"no group {GROUP}", errno.EPROTO)
+        raise HostError(f"use the netlink family {name}", f"no group {GROUP}", errno.EPROTO)
     number = said["CTRL_ATTR_FAMILY_ID"]
     return Family(number, numbers[GROUP], _largest_attribute(conversation, number) >= _TX_ID)
 
