@@ -33,8 +33,8 @@ _ANSWER = {6: 129, 4: 0}
 _HOP_LIMIT_EXCEEDED = {6: 3, 4: 11}
 _IP_HEADER = {6: 40, 4: 20}
 _PMTUDISC_PROBE = 3
-_IPV6_MTU_DISCOVER, _IPV6_RECVERR = 23, 25
-_IP_MTU_DISCOVER, _IP_RECVERR = 10, 11
+_IPV6_MTU_DISCOVER, _IPV6_MTU, _IPV6_RECVERR = 23, 24, 25
+_IP_MTU_DISCOVER, _IP_RECVERR, _IP_MTU = 10, 11, 14
 _ORIGIN_LOCAL = 1
 _ERROR = struct.Struct("=IBBBxII")
 """``struct sock_extended_err``; the offender's address follows."""
@@ -116,13 +116,23 @@ class Echo:
     # --- out -------------------------------------------------------------------------------------
 
     def _send(self, number: int, size: int, found: Outcome) -> None:
-        try:
-            self._socket.send(self._request(number, size))
-        except OSError as error:
-            # What an earlier request met is reported here too; the queue has the details.
-            if error.errno == errno.EMSGSIZE:
-                self._drain(found)
-                found.told.setdefault(number, Told(None, 0))
+        request = self._request(number, size)
+        for _ in range(2):
+            try:
+                self._socket.send(request)
+                return
+            except OSError as error:
+                code = error.errno
+            # It may be what an earlier request met: that is told once, and the queue has more.
+            self._drain(found)
+        if code == errno.EMSGSIZE:
+            found.told[number] = Told(None, self._route_mtu())
+
+    def _route_mtu(self) -> int:
+        """What this host believes of the path to the target."""
+        if self._version == 6:
+            return self._socket.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU)
+        return self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
 
     def _request(self, number: int, size: int) -> bytes:
         content = bytes(max(size - HEADERS[self._version], 0))
@@ -207,7 +217,10 @@ class Echo:
         if len(data) < _ERROR.size:
             return
         code, origin, kind, _, info, _ = _ERROR.unpack_from(data)
-        by = None if origin == _ORIGIN_LOCAL else self._offender(data[_ERROR.size :])
+        by = self._offender(data[_ERROR.size :])
+        if origin == _ORIGIN_LOCAL:
+            # Known since the request was sent; the number is not in it.
+            return
         if code == errno.EMSGSIZE:
             found.told[number] = Told(by, info)
         elif kind == _HOP_LIMIT_EXCEEDED[self._version] and by is not None:

@@ -94,7 +94,7 @@ def _sweep(sweep: Sweep) -> Iterator[Finding]:
 def _lost(sweep: Sweep, lost: int, where: str) -> Iterator[Finding]:
     family = sweep.target.version
     if sweep.told is not None:
-        if family == 6 and sweep.told.mtu < IPV6_MINIMUM:
+        if family == 6 and sweep.told.by is not None and sweep.told.mtu < IPV6_MINIMUM:
             yield _problem(
                 "too-big-lies",
                 f"{where}: {sweep.told.by} claims that {sweep.told.mtu} octets are the most, which "
