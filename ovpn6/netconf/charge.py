@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from ovpn6.model.addresses import IPAddress, IPNetwork
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
-from ovpn6.netconf.fits import GuardedPorts, PeerFragments, PeerRoutes, PeerSegments
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     needed_settings,
@@ -30,6 +29,7 @@ from ovpn6.netconf.journal import Journal
 from ovpn6.netconf.ledger import Ledger, LinkState, without_device
 from ovpn6.netconf.namespace import FibEntry, Link, Namespace, RouteNews
 from ovpn6.netconf.outer_routes import OuterRoutes
+from ovpn6.netconf.peer_sizes import PeerSizes
 from ovpn6.netconf.plan import (
     AddAddress,
     AddRoute,
@@ -49,7 +49,7 @@ from ovpn6.netconf.plan import (
     inverse,
     wanted_routes,
 )
-from ovpn6.netconf.underlay import find_hop
+from ovpn6.netconf.underlay import find_hop, find_hop_again
 from ovpn6.netconf.undo import Undoing, claimed_routes, claimed_settings
 
 _ROUNDS = 3
@@ -76,18 +76,19 @@ class Charge:
         self._namespaces = {space.identity: space for space in (underlay, tunnel)}
         self._news: list[RouteNews] = []
         self._owed = False
-        self._device_names: dict[int, str] = {}
         self._plan: HostPlan | None = None
         self._applied: HostPlan | None = None
         self._known_hops: dict[IPNetwork, Hop | None] = {}
         self._whole: dict[PeerId, PeerFit] = {}
-        self._fits = PeerRoutes(tunnel, self._ground({}), notice)
-        self._outer = OuterRoutes(
-            underlay, self._way_to, self._add_to_journal, self._drop_from_journal, notice
+        outer = OuterRoutes(
+            underlay,
+            lambda destination: find_hop(underlay, destination, self._is_ours),
+            lambda destination: find_hop_again(underlay, destination, self._is_ours),
+            self._add_to_journal,
+            journal.drop,
+            notice,
         )
-        self._ports = GuardedPorts(lambda: underlay.guard_ports(ledger.device), notice)
-        self._fragments = PeerFragments(lambda: underlay.count_fragments(ledger.device), notice)
-        self._segments = PeerSegments(lambda: tunnel.limit_segments(ledger.device), notice)
+        self._sizes = PeerSizes(underlay, tunnel, ledger.device, self._ground({}), outer, notice)
         self._written: Ledger | None = None
         self._told: set[KernelRoute] = set()
 
@@ -97,7 +98,7 @@ class Charge:
         if link.index != self.ledger.index:
             now = link_state(link)
             kept = without_device(self.ledger)
-            self._fits.device_gone()
+            self._sizes.device_gone()
             self.ledger = replace(kept, index=link.index, link_before=now, link_ours=now)
         return link
 
@@ -136,38 +137,21 @@ class Charge:
             self._move_fits()
 
     def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork]) -> None:
-        """Give a peer its sizes; before the first plan, together with that.
-
-        Segments never exceed what the routes let pass, not for a moment: whoever is told of a
-        smaller MTU in between keeps to it for ten minutes.
-        """
-        grows = self._segments.grows(fit)
-        if not grows:
-            self._segments.fit(fit)
-        self._outer.fit(fit)
-        self._fragments.fit(fit, self._way_out(fit.outer))
+        """Give a peer its sizes; before the first plan, together with that."""
         if has_whole_device(fit):
             self._whole.pop(fit.peer, None)
             self._whole[fit.peer] = fit
-            self._resize()
-        else:
-            self._fits.fit(fit, elsewhere)
-        if grows:
-            self._segments.fit(fit)
+        self._sizes.fit(fit, elsewhere, self._resize)
 
     def release(self, peer: PeerId) -> None:
         """Take them back."""
-        self._segments.release(peer)
-        self._outer.release(peer)
-        self._fragments.release(peer)
+        self._sizes.release(peer)
         if self._whole.pop(peer, None) is not None:
             self._resize()
-        else:
-            self._fits.release(peer)
 
     def outer_fragments(self, peer: PeerId) -> int | None:
         """Sent to a peer's outer address so far; None when nobody counts."""
-        return self._fragments.count(peer)
+        return self._sizes.fragments(peer)
 
     def listen(self) -> tuple[int, ...]:
         """Files that tell of others' changes."""
@@ -180,28 +164,26 @@ class Charge:
         change that may concern outer routes; a device that was set down is left so."""
         for one in self._news:
             gone, other = one.read()
-            self._owed |= gone or (other and bool(self._outer.routes))
+            self._owed |= gone or (other and bool(self._sizes.outer_routes))
         if self._plan is None or not self._owed or not self.follow_device().up:
             return
         self.refresh()
-        present = self._routes_present()
-        self._fits.restore(present)
-        self._outer.restore(present)
+        self._sizes.restore(self._routes_present())
         self._owed = False
 
     def guard(self, ports: frozenset[int]) -> None:
         """UDP ports of ours."""
-        self._ports.change(ports)
+        self._sizes.guard(ports)
 
     def give_up(self) -> None:
         """Undo everything. ``HostError`` after all was tried; the journal then stays."""
         with self._journal.exclusive():
-            undoing = Undoing(self._namespaces, self._whole_ledger(), self._journal.others())
+            undoing = Undoing(
+                self._namespaces, self._with_outer_routes(self.ledger), self._journal.others()
+            )
             undoing.run()
             self._journal.close(keep=bool(undoing.errors))
-        self._segments.close()
-        self._ports.close()
-        self._fragments.close()
+        self._sizes.close()
         for news in self._news:
             news.close()
         for namespace in self._namespaces.values():
@@ -243,10 +225,8 @@ class Charge:
 
     def _move_fits(self) -> None:
         wanted = self._wanted_routes()
-        self._fits.move(self._ground(wanted))
-        self._outer.move(
-            {key: r for key, r in wanted.items() if not self._leads_into_tunnel(r) and r.hop}
-        )
+        pins = {key: r for key, r in wanted.items() if not self._leads_into_tunnel(r) and r.hop}
+        self._sizes.move(self._ground(wanted), pins)
 
     def _ground(self, routes: dict[RouteKey, KernelRoute]) -> Ground:
         return Ground(self.ledger.tunnel_namespace, self.ledger.index, routes.values())
@@ -269,7 +249,7 @@ class Charge:
             for _ in range(_ROUNDS):
                 observed, link = believed or self._observe(link), None
                 believed = None
-                wanted = changes(observed, plan, hops, self._held())
+                wanted = changes(observed, plan, hops, self._sizes.held)
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
                     self._settle(observed)
@@ -402,19 +382,6 @@ class Charge:
             with suppress(HostError):
                 self._perform(inverse(change), claims, others)
 
-    def _held(self) -> frozenset[RouteKey]:
-        return frozenset((*self._fits.held, *self._outer.held))
-
-    def _way_out(self, address: IPAddress | None) -> str:
-        """The device to an outer address whose route is ours; "" without such a route."""
-        index = self._outer.device(address) if address is not None else 0
-        if index and index not in self._device_names:
-            self._device_names[index] = self.underlay.link_name(index)
-        return self._device_names.get(index, "")
-
-    def _way_to(self, address: IPNetwork) -> Hop | None:
-        return find_hop(self.underlay, address, self._is_ours)
-
     # --- ledger and journal ----------------------------------------------------------------------
 
     def _claims(self, todo: Iterable[Change], others: tuple[Ledger, ...]) -> Ledger:
@@ -450,20 +417,17 @@ class Charge:
     def _write_down(self, ledger: Ledger) -> None:
         if ledger == self._written or (self._written is None and ledger.is_empty):
             return
-        self._journal.write(replace(ledger, routes=ledger.routes | self._outer.routes))
+        self._journal.write(self._with_outer_routes(ledger))
         self._written = ledger
 
-    def _whole_ledger(self) -> Ledger:
-        return replace(self.ledger, routes=self.ledger.routes | self._outer.routes)
+    def _with_outer_routes(self, ledger: Ledger) -> Ledger:
+        return replace(ledger, routes=ledger.routes | self._sizes.outer_routes)
 
     def _add_to_journal(self, route: KernelRoute) -> None:
         if self._written is None:
             self._journal.write(self.ledger)
             self._written = self.ledger
         self._journal.add(route)
-
-    def _drop_from_journal(self, route: KernelRoute) -> None:
-        self._journal.drop(route)
 
     def _settle(self, observed: ObservedState) -> None:
         """Cut the ledger down to what is there, and write that down."""
@@ -474,7 +438,7 @@ class Charge:
 
     def _standing(self, present: frozenset[KernelRoute]) -> frozenset[KernelRoute]:
         """Ours that are there, or would be if a peer's did not stand in their place."""
-        held = self._held()
+        held = self._sizes.held
         return frozenset(r for r in self.ledger.routes if r in present or r.key in held)
 
     def _routes_present(self) -> frozenset[KernelRoute]:

@@ -26,19 +26,22 @@ FindHop = Callable[[IPNetwork], Hop | None]
 
 
 class OuterRoutes:
-    """In the namespace of the outer sockets. ``added`` and ``dropped`` are told of each route,
+    """In the namespace of the outer sockets. ``find_again`` is for what has a route of ours now;
+    ``added`` and ``dropped`` are told of each route,
     before it is made and after it was removed."""
 
     def __init__(
         self,
         namespace: Namespace,
         find_hop: FindHop,
+        find_again: FindHop,
         added: Callable[[KernelRoute], None],
         dropped: Callable[[KernelRoute], None],
         notice: Notice,
     ) -> None:
         self._namespace = namespace
         self._find_hop = find_hop
+        self._find_again = find_again
         self._added = added
         self._dropped = dropped
         self._notice = notice
@@ -82,7 +85,7 @@ class OuterRoutes:
         self._pins = pins
         for address, now in list(self._standing.items()):
             try:
-                hop = self._hop(address)
+                hop = self._hop(address, self._find_again)
             except HostError as error:
                 self._notice(f"{error}; what there is stays")
                 continue
@@ -109,7 +112,7 @@ class OuterRoutes:
                 if now.hop.mtu != mtu:
                     self._put(address, replace(now, hop=replace(now.hop, mtu=mtu)), now)
             else:
-                hop = self._hop(address)
+                hop = self._hop(address, self._find_hop)
                 if hop is not None:
                     route = self._route(address, replace(hop, mtu=mtu))
                     self._put(address, route, self._pins.get(route.key))
@@ -118,9 +121,9 @@ class OuterRoutes:
         metric = DEFAULT_METRICS[address.version]
         return KernelRoute(self._namespace.identity, ip_network(address), MAIN_TABLE, metric, hop)
 
-    def _hop(self, address: IPAddress) -> Hop | None:
+    def _hop(self, address: IPAddress, find: FindHop) -> Hop | None:
         pin = self._pins.get(self._route(address, None).key)
-        return pin.hop if pin is not None else self._find_hop(ip_network(address))
+        return pin.hop if pin is not None else find(ip_network(address))
 
     def _put(self, address: IPAddress, route: KernelRoute, now: KernelRoute | None) -> None:
         self._added(route)

@@ -10,6 +10,9 @@ from ovpn6.model.errors import HostError
 from ovpn6.netconf.namespace import FibEntry, Namespace
 from ovpn6.netconf.plan import MAIN_TABLE, Hop
 
+_NEIGHBOURS = (1, 2, 4, 8, 16, 32)
+"""Bits of a host's address that are turned over."""
+
 
 def find_hop(
     namespace: Namespace, destination: IPNetwork, is_ours: Callable[[FibEntry], bool]
@@ -36,6 +39,25 @@ def find_hop(
     if entry is None:
         raise HostError(f"find a route to {destination}", "no route", reason)
     return None if entry.route.destination == destination else entry.route.hop
+
+
+def find_hop_again(
+    namespace: Namespace, destination: IPNetwork, is_ours: Callable[[FibEntry], bool]
+) -> Hop | None:
+    """The same for a host whose route is ours now, without reading a table, which may be the whole
+    Internet's: a neighbouring address goes where this one would."""
+    address = destination.network_address
+    for bit in _NEIGHBOURS:
+        neighbour = type(address)(int(address) ^ bit)
+        try:
+            entry = namespace.lookup(neighbour)
+        except HostError:
+            break
+        if entry is None or is_ours(entry):
+            continue
+        if address in entry.route.destination:
+            return entry.route.hop
+    return find_hop(namespace, destination, is_ours)
 
 
 def best(
