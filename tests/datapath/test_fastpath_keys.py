@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import pytest
@@ -124,6 +125,9 @@ def test_what_is_not_there_is_a_key_error() -> None:
             worker.remove_peer(PEER)
         with pytest.raises(ValueError, match="prefix"):
             worker.set_route(b"\x01\0\0\0", 4, PEER)
+        for reserved in range(3):
+            with pytest.raises(ValueError, match="new id"):
+                worker.add_udp(0xFFFFFFFF - reserved, 0, socket.AF_INET6, False)
         worker.close()
         with pytest.raises(ValueError, match="closed"):
             worker.drops()

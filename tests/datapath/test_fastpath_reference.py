@@ -256,15 +256,16 @@ def seal_all(train: Sequence[Sent], last: int) -> list[bytes]:
     steps=WALKS,
     last=st.sampled_from([0, 0, 1, 37, 500]),
     outer=st.sampled_from([0, 0, 1, 2, 3]),
+    single=st.booleans(),
 )
 @COUNT
 def test_a_train_is_written_dropped_and_counted_as_the_reference_does(
-    first: Inner, steps: list[dict[str, object]], last: int, outer: int
+    first: Inner, steps: list[dict[str, object]], last: int, outer: int, single: bool
 ) -> None:
     datagrams = seal_all(walk(first, steps), last)
     reference = Reference()
     expected = reference.arrive(datagrams, outer)
-    with alone() as native:
+    with alone(single=single) as native:
         add_peers(native)
         native.send(datagrams, outer)
         drops = reference.drops().counts
@@ -306,15 +307,15 @@ def read_of(first: Inner, step: dict[str, object], size: int) -> bytes:
     return vnet.encode() + inner.super_packet()
 
 
-@given(reads=READS)
+@given(reads=READS, single=st.booleans())
 @COUNT
 def test_what_the_tunnel_gives_leaves_octet_by_octet_as_the_references(
-    reads: list[tuple[Inner, dict[str, object], int]],
+    reads: list[tuple[Inner, dict[str, object], int]], single: bool
 ) -> None:
     given_reads = [read_of(*read) for read in reads]
     reference = Reference()
     expected = reference.enter(given_reads)
-    with alone() as native:
+    with alone(single=single) as native:
         add_peers(native)
         sealed: list[bytes] = []
         for read in given_reads:

@@ -189,9 +189,14 @@ def numbers_of(payload: bytes) -> list[int]:
     return found
 
 
+@pytest.fixture(params=[False, True], ids=["two threads", "one thread"])
+def single(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture(params=FORMATS, ids=lambda one: one.value)
-def load(request: pytest.FixtureRequest) -> Iterator[Load]:
-    with alone(window=(2048, 0)) as worker:
+def load(request: pytest.FixtureRequest, single: bool) -> Iterator[Load]:
+    with alone(window=(2048, 0), single=single) as worker:
         made = Load(worker, request.param)
         yield made
         made.second.close()

@@ -155,7 +155,7 @@ static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, int d
 {
 	struct fp_link *link;
 
-	if (id == FP_NO_LINK || descriptor < 0 || fp_map_find(&worker->links, &id) != NULL) {
+	if (id >= FP_TUNNEL_EVENT || descriptor < 0 || fp_map_find(&worker->links, &id) != NULL) {
 		fp_value_error("a link with a new id and a descriptor");
 		return NULL;
 	}
