@@ -29,6 +29,7 @@ import pytest
 
 from ovpn6.model.addresses import IPInterface, IPNetwork
 from ovpn6.model.errors import ConfigError, HostError, UsageError
+from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
 from ovpn6.netconf.forwarding import needed_settings, restore_settings, write_settings
 from ovpn6.netconf.netlink import NetlinkHost
@@ -47,7 +48,7 @@ from tests.netconf.contract import (
     plan,
     route,
 )
-from tests.netconf.fit_contract import FitContract
+from tests.netconf.fit_contract import FitContract, everything, outer
 
 pytestmark = [
     pytest.mark.root,
@@ -237,10 +238,10 @@ def segments_of(listed: str) -> dict[IPNetwork, int]:
     for length, elements in re.findall(r"map ipv[46]_(\d+) {[^}]*elements = {([^}]*)}", listed):
         for address, size in re.findall(r"(\S+) : (\d+)", elements):
             found[ip_network(f"{address}/{length}")] = int(size)
-    for version, everything in ((6, "::/0"), (4, "0.0.0.0/0")):
+    for version, whole in ((6, "::/0"), (4, "0.0.0.0/0")):
         chain = listed.partition(f"chain from{version} {{")[2].partition("}")[0]
         for size in re.findall(r"^\s*tcp option maxseg size set (\d+)$", chain, re.M):
-            found[ip_network(everything)] = int(size)
+            found[ip_network(whole)] = int(size)
     return found
 
 
@@ -530,12 +531,17 @@ from ovpn6.config.schema import ProcessConfig
 from ovpn6.daemon import privileges
 from ovpn6.netconf.netlink import NetlinkHost
 host = NetlinkHost(Path(sys.argv[1]), owner=65534)
-first, second = pickle.loads(bytes.fromhex(sys.argv[2]))
+first, second, *fits = pickle.loads(bytes.fromhex(sys.argv[2]))
 host.open("tun0", "", "")
 host.apply(first)
 privileges.enter_root(ProcessConfig(chroot=Path(sys.argv[3])))
 privileges.become(privileges.Identity(65534, 65534))
 host.apply(second)
+host.guard(frozenset({1194}))
+for fit in fits:
+    host.fit(fit)
+    host.outer_fragments(fit.peer)
+host.mend()
 host.close()
 print("closed")
 """
@@ -547,7 +553,9 @@ def test_host_state_still_changes_after_chroot_and_a_change_of_user(bench: Netli
         directory.chmod(directory.stat().st_mode | 0o011)
     jail = bench.state_dir.parent / "jail"
     jail.mkdir()
-    order = pickle.dumps((FULL, plan(*PINS, route("fd33::/48"), forwarding=False))).hex()
+    plans = FULL, plan(*PINS, route("fd33::/48"), forwarding=False)
+    fits = everything(1280, 1208), outer("2001:db8:9::9", 1280, peer=PeerId(2))
+    order = pickle.dumps((*plans, *fits)).hex()
     done = subprocess.run(
         [sys.executable, "-c", NOBODY, str(bench.state_dir), order, str(jail)],
         cwd=ROOT,
@@ -560,6 +568,52 @@ def test_host_state_still_changes_after_chroot_and_a_change_of_user(bench: Netli
     inside.rmdir()
     bench.state_dir.rmdir()
     assert bench.snapshot() == before
+
+
+UNPRIVILEGED = """
+import os, subprocess, sys, pickle
+from pathlib import Path
+from ovpn6.netconf.netlink import NetlinkHost
+for words in ("link set lo up", "link add tun0 type veth peer t1", "link add u0 type veth peer u1",
+              "link set u0 up", "link set u1 up", "addr add 192.0.2.2/24 dev u0",
+              "route add default via 192.0.2.1"):
+    subprocess.run(["ip", *words.split()], check=True)
+plan, *fits = pickle.loads(bytes.fromhex(sys.argv[2]))
+host = NetlinkHost(Path(sys.argv[1]), notice=lambda text: print("notice:", text))
+host.open("tun0", "", "")
+host.apply(plan)
+host.guard(frozenset({1194}))
+for fit in fits:
+    host.fit(fit)
+subprocess.run(["nft", "list", "tables"], check=True)
+host.close()
+"""
+
+
+def test_a_users_own_namespace_is_as_good_as_roots(tmp_path: Path) -> None:
+    """An unprivileged user is root in a user namespace of his own, and in its networks."""
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    fits = everything(1280, 1208), outer("203.0.113.9", 1280, peer=PeerId(2))
+    order = pickle.dumps((plan(), *fits)).hex()
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    inside = ["unshare", "--user", "--map-root-user", "--net"]
+    done = subprocess.run(
+        [*user, *inside, sys.executable, "-c", UNPRIVILEGED, str(state), order],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(f"no user namespaces for users here: {done.stderr.strip()}")
+    assert sorted(done.stdout.splitlines()) == [
+        "table inet ovpn6-tun0",
+        "table inet ovpn6-tun0-guard",
+        "table netdev ovpn6-tun0-fragments",
+    ], done.stderr
 
 
 def test_a_fork_does_not_carry_host_state_over(bench: NetlinkBench) -> None:
