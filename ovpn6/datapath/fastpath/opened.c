@@ -109,7 +109,9 @@ static bool moved_locked(const struct judged *one)
 	struct fp_peer *owner;
 
 	if (path != NULL && same_remote(path, one->arrival)) {
-		place(one); /* only our own address differs (multihome) */
+		/* Only our own address differs (multihome). The old path is freed at the next tick. */
+		if (++one->peer->moves <= FP_MOST_MOVES)
+			place(one);
 		return true;
 	}
 	if (!atomic_load_explicit(&one->peer->spec.float_allowed, memory_order_relaxed) ||

@@ -25,6 +25,8 @@ bool fp_datagram(struct fp_worker *worker, struct fp_counts *counts, struct fp_l
 		 struct fp_inner *inner);
 
 #define MOST_TRAINS 64
+/* What a peer's moves may retire before the next tick: a path each, and a few tables. */
+#define MOST_RETIRED (FUZZ_PEERS * FP_MOST_MOVES + 8)
 
 static bool judge_twice(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
 			const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
@@ -84,6 +86,7 @@ static void begin(struct fp_rx *rx, uint8_t mode)
 void fuzz_datagrams(struct fuzz_input *input, uint8_t mode)
 {
 	uint8_t *octets[MOST_TRAINS];
+	uint64_t before;
 	size_t count = 0;
 	struct fp_link *link;
 	struct fp_rx *rx = malloc(sizeof(*rx));
@@ -91,10 +94,15 @@ void fuzz_datagrams(struct fuzz_input *input, uint8_t mode)
 	fuzz_demand(rx != NULL);
 	begin(rx, mode);
 	link = fuzz_link(rx->worker, FUZZ_UDP, -1);
+	before = atomic_load(&rx->worker->peers.grace.epoch);
 	while (input->left > 0 && count < MOST_TRAINS) {
 		struct fp_arrival arrival = { .from.link = FUZZ_UDP };
 
-		arrival.from.address[2] = fuzz_octet(input);
+		/* Three bits of the sender's address, the others of ours. */
+		arrival.local[0] = fuzz_octet(input);
+		arrival.local_size = 4;
+		arrival.from.address[2] = arrival.local[0] & 7;
+		arrival.local[0] >>= 3;
 		arrival.traffic_class = fuzz_octet(input);
 		arrival.size = fuzz_number(input);
 		arrival.length = fuzz_number(input);
@@ -103,6 +111,7 @@ void fuzz_datagrams(struct fuzz_input *input, uint8_t mode)
 			arrival.size = arrival.length;
 		split(rx, link, &arrival, octets[count++]);
 	}
+	fuzz_demand(atomic_load(&rx->worker->peers.grace.epoch) - before <= MOST_RETIRED);
 	fp_rx_tick(rx->worker, 1000000);
 	ovpn6_merge_flush(&rx->merger);
 	while (count > 0)

@@ -54,6 +54,8 @@ def inputs() -> Iterator[tuple[str, bytes]]:
     taken = [classic(1, 1, inner_of(1)), sealed(2, 1, 1, inner_of(2)), classic(1, 2, inner_of(1))]
     conflict = [record(at, 0, 0, one) for at, one in zip((1, 2, 2), taken, strict=True)]
     yield "conflict", bytes((DATAGRAMS,)) + b"".join(conflict)
+    many = [record((at % 31) << 3, 0, 0, classic(1, at + 1, inner_of(1))) for at in range(64)]
+    yield "moves-of-ours", bytes((DATAGRAMS,)) + b"".join(many)
     ages = ((1, 1), (1, 2), (3, 1), (1, 3), (2, 1), (7, 1), (3, 2), (8, 1), (12, 5), (0, 1), (4, 0))
     yield "epochs", datagrams(*(sealed(2, *age, inner_of(EPOCHS)) for age in ages))
     forged_ages = [sealed(2, age, 1, inner_of(EPOCHS))[:-1] + b"\xff" for age in (1, 3, 3, 9)]
