@@ -19,6 +19,7 @@ from ovpn6.daemon.path_hints import PathHints
 from ovpn6.daemon.resolver import resolve_later
 from ovpn6.daemon.scripts import ScriptRunner
 from ovpn6.datapath.interface import Datapath
+from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import (
     Action,
@@ -179,8 +180,13 @@ class Executor:
         self._links.add(link)
         self._shell.inbox.put(LinkOpened(link, local))
         if self._shell.hints is not None and order.spec.transport is Transport.UDP:
+            # After the first packet, which it need not hold up.
+            asyncio.get_running_loop().call_soon(self._hint_about, order, local)
+
+    def _hint_about(self, order: OpenLink, local: Endpoint) -> None:
+        if order.link in self._links and self._shell.hints is not None:
             multihome = order.spec.options.multihome
-            self._shell.hints.opened(link, local, multihome=multihome)
+            self._shell.hints.opened(order.link, local, multihome=multihome)
 
     def _close_link(self, order: CloseLink) -> None:
         task = self._opening.pop(order.link, None)
