@@ -178,7 +178,6 @@ def test_both_sides_of_a_translator_find_what_fits(
         assert transfer(net.client, net.server, str(there[version]))
 
 
-@pytest.mark.xfail(reason="trains of IPv4 datagrams leave without DF, and a NAT64 cuts these")
 def test_nothing_is_fragmented_behind_a_translator(lab: Lab, authority: Authority) -> None:
     net = translated(lab, 1400, black_hole=True)
     server = Ovpn6(net.server, server_text(authority, protocol="udp4"))

@@ -38,8 +38,10 @@ IP_RECVTOS = 13
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 HEED_ROUTE = 1
-"""``IP_PMTUDISC_WANT``: the host fragments what is longer than the route's MTU, and IPv4 carries DF
-otherwise. Said to the socket because ``net.ipv4.ip_no_pmtu_disc`` may have another default."""
+"""``IP_PMTUDISC_WANT``: the host fragments what is longer than the route's MTU."""
+NEVER_CUT = 2
+"""``IP_PMTUDISC_DO``: EMSGSIZE above the route's MTU. What an IPv4 socket says, because trains have
+DF only then; a single datagram that is refused goes once more under :data:`HEED_ROUTE`."""
 HEED_INTERFACE = 3
 """``IP_PMTUDISC_PROBE``: whole and with DF up to the interface's MTU, EMSGSIZE above it."""
 MAX_TRAIN = 64
@@ -77,8 +79,8 @@ class UdpLink:
         self._family = int(sock.family)
         self._deliver = deliver
         self._counts = counts
-        for level, option in _discovery_options(self._family):
-            sock.setsockopt(level, option, HEED_ROUTE)
+        for level, option, usual in _discovery_options(self._family):
+            sock.setsockopt(level, option, usual)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
@@ -135,10 +137,8 @@ class UdpLink:
                 if end - start > 1:
                     segment = (socket.SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))
                     self._sendmsg(datagrams[start:end], (*ancillary, segment), address)
-                elif ancillary:
-                    self._sendmsg((datagrams[start],), ancillary, address)
                 else:
-                    self.sock.sendto(datagrams[start], address)
+                    self._send_single(datagrams[start], ancillary, address)
             except OSError as error:
                 if end - start > 1 and not isinstance(error, BlockingIOError):
                     self._train_refused(error)
@@ -152,7 +152,7 @@ class UdpLink:
         datagrams do not heed the route's MTU either, which may cost it one that needs fragments."""
         address, ancillary = self._destination(source)
         options = _discovery_options(self._family)
-        for level, option in options:
+        for level, option, _ in options:
             self.sock.setsockopt(level, option, HEED_INTERFACE)
         try:
             self.sock.sendmsg((datagram,), ancillary, 0, address)
@@ -161,8 +161,8 @@ class UdpLink:
                 raise host_error("send a probe", error) from None
             count_error(self._counts, "send", error)
         finally:
-            for level, option in options:
-                self.sock.setsockopt(level, option, HEED_ROUTE)
+            for level, option, usual in options:
+                self.sock.setsockopt(level, option, usual)
 
     def source(self, path: Path) -> Source:
         """The address tuple of the path's remote end."""
@@ -213,9 +213,27 @@ class UdpLink:
         # kernel may fragment it), or out of a device that cannot finish checksums.
         for datagram in datagrams:
             try:
-                self._sendmsg((datagram,), ancillary, address)
+                self._send_single(datagram, ancillary, address)
             except OSError as error:
                 count_error(self._counts, "send", error)
+
+    def _send_single(
+        self, datagram: bytes, ancillary: tuple[Ancillary, ...], address: SockAddr
+    ) -> None:
+        """In fragments where the route's MTU wants it."""
+        try:
+            if ancillary:
+                self._sendmsg((datagram,), ancillary, address)
+            else:
+                self.sock.sendto(datagram, address)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            self.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, HEED_ROUTE)
+            try:
+                self._sendmsg((datagram,), ancillary, address)
+            finally:
+                self.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, NEVER_CUT)
 
     def _sendmsg(
         self, datagrams: Sequence[bytes], ancillary: tuple[Ancillary, ...], address: SockAddr
@@ -264,11 +282,13 @@ class MultihomeUdpLink(UdpLink):
         return address, (source_ancillary(local, self._family, scope),)
 
 
-def _discovery_options(family: int) -> tuple[tuple[int, int], ...]:
-    """Level and name; IPv4's governs an IPv6 socket's datagrams to v4-mapped addresses."""
+def _discovery_options(family: int) -> tuple[tuple[int, int, int], ...]:
+    """Level, name and usual value; IPv4's governs an IPv6 socket's datagrams to v4-mapped
+    addresses. All is said because ``net.ipv4.ip_no_pmtu_disc`` may have another default."""
+    four = (socket.IPPROTO_IP, IP_MTU_DISCOVER, NEVER_CUT)
     if family == socket.AF_INET6:
-        return (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER), (socket.IPPROTO_IP, IP_MTU_DISCOVER)
-    return ((socket.IPPROTO_IP, IP_MTU_DISCOVER),)
+        return (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, HEED_ROUTE), four
+    return (four,)
 
 
 def train_end(datagrams: Sequence[bytes], start: int, size: int, longest: int = MAX_TRAIN) -> int:

@@ -30,7 +30,7 @@
  * @label: outer packets may have flow labels of ours; cleared when the kernel takes none
  * @frame_most: longest frame of a stream that is taken
  * @gone: it was removed; under the lock of the peers
- * @lock: of what waits for a stream to be writable
+ * @lock: of what waits for a stream to be writable, and of a socket's IP_MTU_DISCOVER
  * @waiting: @waiting_size octets, NULL when none do
  * @broken: a stream has ended, which was told
  * @partial: the beginning of a frame, @partial_size octets; the receiving thread's

@@ -166,6 +166,26 @@ static int send_labelled(struct fp_link *link, struct msghdr *message, size_t un
 	return error;
 }
 
+/*
+ * A single datagram. What the route's MTU refuses over IPv4 is let go in fragments: the socket says
+ * IP_PMTUDISC_DO, because only then trains have DF, and whoever cuts what has none (a NAT64 cuts
+ * more than is too long) does not cut ours. Trains of other threads lack it for these moments.
+ */
+static int send_single(struct fp_link *link, struct msghdr *message, size_t unlabelled)
+{
+	const int heed = IP_PMTUDISC_WANT, whole = IP_PMTUDISC_DO;
+	int error = send_labelled(link, message, unlabelled);
+
+	if (error != EMSGSIZE)
+		return error;
+	pthread_mutex_lock(&link->lock);
+	setsockopt(link->descriptor, IPPROTO_IP, IP_MTU_DISCOVER, &heed, sizeof(heed));
+	error = send_labelled(link, message, unlabelled);
+	setsockopt(link->descriptor, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole));
+	pthread_mutex_unlock(&link->lock);
+	return error;
+}
+
 static void send_singly(struct fp_link *link, const struct fp_path *path, struct msghdr *message,
 			const struct fp_train *train, struct fp_counts *counts)
 {
@@ -178,7 +198,7 @@ static void send_singly(struct fp_link *link, const struct fp_path *path, struct
 
 		message->msg_iov->iov_base = (void *)(train->octets + at);
 		message->msg_iov->iov_len = left < train->size ? left : train->size;
-		error = send_labelled(link, message, unlabelled);
+		error = send_single(link, message, unlabelled);
 		if (error != 0)
 			fp_error(counts, FP_CALL_SEND, error, 1);
 	}
@@ -212,7 +232,10 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 		       &size, sizeof(size));
 	unlabelled = message.msg_controllen;
 	add_flow_label(&message, link, path, train->flow_label);
-	error = send_labelled(link, &message, unlabelled);
+	if (train->count > 1)
+		error = send_labelled(link, &message, unlabelled);
+	else
+		error = send_single(link, &message, unlabelled);
 	if (error == 0)
 		return;
 	if (train->count == 1 || error == EAGAIN || error == ENOBUFS) {
