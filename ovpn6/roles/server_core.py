@@ -191,6 +191,7 @@ class ServerCore:
     timers: Deadlines[Timer] = field(default_factory=Deadlines)
     counts: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
+    last_actions: list[Action] = field(default_factory=list)
     events: deque[tuple[ServerPeer, Event]] = field(default_factory=deque)
     """What connections said, to be handled in this step after what is going on."""
     touched: dict[PeerId, ServerPeer] = field(default_factory=dict)
@@ -216,9 +217,14 @@ class ServerCore:
         """To be done after all that was emitted before."""
         self.actions += actions
 
+    def emit_last(self, *actions: Action) -> None:
+        """To be done at the end of the step: nobody waits for it."""
+        self.last_actions += actions
+
     def take_actions(self) -> list[Action]:
         """What this step wants done."""
-        actions, self.actions = self.actions, []
+        actions = self.actions + self.last_actions
+        self.actions, self.last_actions = [], []
         return actions
 
     def enqueue(self, peer: ServerPeer, events: list[Event]) -> None:

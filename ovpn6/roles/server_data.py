@@ -45,9 +45,9 @@ def push(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
         peer.waiting.push_wanted = True
         return
     key = _derive(core, peer, key_id)
-    server_path.enter(core, peer, now)
     core.emit(AddPeer(peer_spec(core, peer)), InstallKey(peer.peer, KeySlot.PRIMARY, key))
     peer.in_datapath = True
+    server_path.enter(core, peer, now)
     peer.keys.first_installed(key_id)
     capabilities = peer.person.capabilities
     assert capabilities is not None

@@ -93,6 +93,8 @@ def refused(core: ServerCore, order: SendProbe, error: HostError, now: Instant) 
 
 
 def _emit(core: ServerCore, peer: ServerPeer, actions: Iterable[Action]) -> None:
+    """Behind the rest of the step: a client's options leave before the host is asked for anything,
+    and no data packet comes from it, nor is taken there, before it has them."""
     core.touch(peer)
     for action in actions:
-        core.emit(replace(action, about=peer.about) if isinstance(action, Log) else action)
+        core.emit_last(replace(action, about=peer.about) if isinstance(action, Log) else action)

@@ -56,7 +56,13 @@ def test_a_client_enters_the_data_path_at_the_base_size_and_grows_to_its_paths()
     site = Site()
     client = site.connected()
     order = order_of(site.actions, flow.FitPeer, flow.AddPeer)
-    assert order == [flow.FitPeer, flow.AddPeer, flow.FitPeer]
+    assert order == [flow.AddPeer, flow.FitPeer, flow.FitPeer]
+    # The options leave first: without them the client sends and takes nothing.
+    pushed = max(
+        index for index, action in enumerate(site.actions) if isinstance(action, flow.InstallKey)
+    )
+    kinds = [type(action) for action in site.actions[pushed:]]
+    assert kinds.index(flow.SendControl) < kinds.index(flow.FitPeer)
     networks = (IPv6Network("2001:db8:1::1000/128"), IPv4Network("192.0.2.2/32"))
     base = 1280 - OVERHEAD
     assert fits(site.actions) == [
