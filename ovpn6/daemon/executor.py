@@ -141,6 +141,10 @@ class Executor:
         """Of every peer that the datapath knows."""
         return {peer: self._shell.datapath.counters(peer) for peer in self._peers}
 
+    def fragments(self) -> dict[PeerId, int | None]:
+        """Outer ones sent to every peer that the datapath knows; None where nobody counts."""
+        return {peer: self._fragments_of(peer) for peer in self._peers}
+
     async def close(self) -> None:
         """Leave the datapath without peers and links; the device stays."""
         await self._shell.scripts.close()
@@ -207,6 +211,12 @@ class Executor:
             self._shell.host.refresh_underlay()
         except HostError as error:
             self._shell.logger.log(Level.WARNING, f"looking for the way to the server: {error}")
+
+    def _fragments_of(self, peer: PeerId) -> int | None:
+        try:
+            return self._shell.host.outer_fragments(peer)
+        except HostError:
+            return None
 
     def _fit_peer(self, order: FitPeer) -> None:
         fit = order.fit

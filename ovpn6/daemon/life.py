@@ -137,6 +137,7 @@ class Life:
         subject = Subject(
             role=role,
             counters=executor.counters,
+            fragments=executor.fragments,
             drops=lambda: {**datapath.drops().counts, "control inbox full": self._inbox.dropped},
             wall_offset=context.wall_offset,
             title=version_line(),

@@ -16,7 +16,7 @@ from ovpn6.daemon.status_json import status_json
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError
 from ovpn6.model.specs import PeerCounters
-from ovpn6.model.status import PathStatus, PeerStatus
+from ovpn6.model.status import PeerStatus
 
 UNDEFINED = "UNDEF"
 """What stands for the name of a peer that has none yet."""
@@ -42,7 +42,10 @@ _CLIENT_COLUMNS = (
     "Path MTU Since (time_t)",
     "Probes Sent",
     "Probes Lost",
+    "Outer Fragments",
 )
+_PATH_COLUMNS = 7
+"""The last of them, which are ours."""
 _ROUTE_COLUMNS = (
     "Virtual Address",
     "Common Name",
@@ -155,14 +158,15 @@ def _client_row(facts: StatusFacts, peer: PeerStatus) -> tuple[str, ...]:
         str(int(peer.peer)),
         str(int(peer.peer)),
         peer.cipher,
-        *_path_columns(facts, peer.sizes),
+        *_path_columns(facts, peer),
     )
 
 
-def _path_columns(facts: StatusFacts, sizes: PathStatus | None) -> tuple[str, ...]:
+def _path_columns(facts: StatusFacts, peer: PeerStatus) -> tuple[str, ...]:
     """Empty where the path's MTU is not found out."""
+    sizes, fragments = peer.sizes, facts.fragments.get(peer.peer, 0)
     if sizes is None:
-        return ("",) * 6
+        return ("",) * _PATH_COLUMNS
     return (
         "" if sizes.path is None else str(sizes.path),
         str(sizes.tunnel),
@@ -170,6 +174,7 @@ def _path_columns(facts: StatusFacts, sizes: PathStatus | None) -> tuple[str, ..
         str(int(sizes.since + facts.wall_offset)),
         str(sizes.sent),
         str(sizes.lost),
+        "" if fragments is None else str(fragments),
     )
 
 
@@ -183,7 +188,8 @@ def _client_lines(facts: StatusFacts, version: int) -> Iterator[str]:
     yield f"TCP/UDP write bytes,{sum(one.link_out for one in total)}"
     yield f"Auth read bytes,{sum(one.bytes_in for one in total)}"
     for peer in facts.role.peers if version > 1 else ():
-        for name, value in zip(_CLIENT_COLUMNS[-6:], _path_columns(facts, peer.sizes), strict=True):
+        names = _CLIENT_COLUMNS[-_PATH_COLUMNS:]
+        for name, value in zip(names, _path_columns(facts, peer), strict=True):
             yield f"{name},{value}"
     yield "END"
 

@@ -49,7 +49,7 @@ def _peer(facts: StatusFacts, peer: PeerStatus) -> dict[str, Any]:
 
 
 def _path(facts: StatusFacts, peer: PeerStatus) -> dict[str, Any] | None:
-    """``mtu`` is null where it is not found out."""
+    """``mtu`` is null where it is not found out, ``outer_fragments`` where nobody counts."""
     sizes = peer.sizes
     if sizes is None:
         return None
@@ -60,6 +60,7 @@ def _path(facts: StatusFacts, peer: PeerStatus) -> dict[str, Any] | None:
         "since": _unix(facts, sizes.since),
         "probes_sent": sizes.sent,
         "probes_lost": sizes.lost,
+        "outer_fragments": facts.fragments.get(peer.peer, 0),
     }
 
 

@@ -23,6 +23,7 @@ class Subject:
 
     role: Role
     counters: Callable[[], Mapping[PeerId, PeerCounters]]
+    fragments: Callable[[], Mapping[PeerId, int | None]]
     drops: Callable[[], Mapping[str, int]]
     wall_offset: float
     title: str
@@ -73,6 +74,7 @@ class StatusReporter:
             unix_time=time.time(),
             wall_offset=subject.wall_offset,
             title=subject.title,
+            fragments=subject.fragments(),
         )
         return status_text(facts, self._process.status_version)
 

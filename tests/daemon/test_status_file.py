@@ -56,6 +56,7 @@ def facts(*peers: PeerStatus, is_server: bool = True) -> StatusFacts:
         unix_time=float(NOW),
         wall_offset=CONNECTED - 40.0,
         title="ovpn6 0.1.0",
+        fragments={PeerId(7): 6},
     )
 
 
@@ -102,6 +103,7 @@ def test_versions_2_and_3(version: int, separator: str) -> None:
         "Path MTU Since (time_t)": str(CONNECTED + 2),
         "Probes Sent": "9",
         "Probes Lost": "4",
+        "Outer Fragments": "6",
     }
     # Whoever counts columns as OpenVPN writes them finds those first.
     assert header[13] == "Data Channel Cipher"
@@ -136,6 +138,7 @@ def test_a_clients_path_is_in_version_2_and_3() -> None:
         f"Path MTU Since (time_t),{CONNECTED + 2}",
         "Probes Sent,9",
         "Probes Lost,4",
+        "Outer Fragments,6",
     ]
 
 
@@ -153,6 +156,7 @@ def test_json_has_it_all(is_server: bool) -> None:
         "since": CONNECTED + 2,
         "probes_sent": 9,
         "probes_lost": 4,
+        "outer_fragments": 6,
     }
 
 
@@ -192,3 +196,13 @@ def test_the_file_is_private_and_holds_the_last_text_only(tmp_path: FilePath) ->
 def test_a_file_that_cannot_be_made_is_a_host_error(tmp_path: FilePath) -> None:
     with pytest.raises(HostError):
         StatusFile(tmp_path / "no" / "status")
+
+
+def test_fragments_that_nobody_counts_are_not_none() -> None:
+    unknown = replace(facts(peer()), fragments={PeerId(7): None})
+    assert ",Outer Fragments\n" in status_text(unknown, 2)
+    (row,) = (line for line in status_text(unknown, 2).splitlines() if line.startswith("CLIENT"))
+    assert row.endswith(",4,")
+    assert (
+        json.loads(status_text(unknown, STATUS_JSON))["peers"][0]["path"]["outer_fragments"] is None
+    )
