@@ -23,7 +23,7 @@ from interop.streams import Stream
 from ovpn6.lab import Line, ping, transfer, wait_for
 from ovpn6.pki.authority import Authority
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("user_space")]
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("data_path")]
 
 SOON = "epoch-keys 20000"
 """An epoch lasts some 220 large packets: four of them are more than a socket's buffer, so that no

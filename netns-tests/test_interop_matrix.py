@@ -21,7 +21,7 @@ from ovpn6.lab import Lab, Underlay, line, ping, transfer
 from ovpn6.pki.authority import Authority
 from ovpn6.pki.profile import Wrap
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("user_space")]
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("data_path")]
 
 CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 UNDERLAYS = {

@@ -29,7 +29,7 @@ from ovpn6.pki.authority import Authority
 from ovpn6.pki.certificates import KeyType
 from ovpn6.pki.profile import RemoteLine, Wrap
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("user_space")]
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("data_path")]
 
 
 @pytest.fixture(scope="module")
