@@ -17,9 +17,9 @@ from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
+from ovpn6.netconf.claiming import believed, claiming
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
-    needed_settings,
     of_version,
     restore_settings,
     write_settings,
@@ -203,25 +203,11 @@ class Charge:
             return
         plan = self._fitted(self._plan)
         with self._journal.exclusive():
-            self._converge(plan, None, keep_unreachable=True, believed=self._believed(plan))
-
-    def _believed(self, plan: HostPlan) -> ObservedState:
-        ledger = self.ledger
-        return ObservedState(
-            tunnel_namespace=ledger.tunnel_namespace,
-            underlay_namespace=ledger.underlay_namespace,
-            device=ledger.index,
-            mtu=ledger.link_ours.mtu,
-            up=True,
-            addresses=frozenset(plan.addresses),
-            own_addresses=ledger.addresses,
-            routes=ledger.routes,
-            forwarding=ledger.forwarding,
-        )
+            self._converge(plan, None, keep_unreachable=True, assumed=believed(self.ledger, plan))
 
     def _wanted_routes(self) -> dict[RouteKey, KernelRoute]:
         assert self._applied is not None
-        return wanted_routes(self._believed(self._applied), self._applied, self._known_hops)
+        return wanted_routes(believed(self.ledger, self._applied), self._applied, self._known_hops)
 
     def _move_fits(self) -> None:
         wanted = self._wanted_routes()
@@ -238,23 +224,23 @@ class Charge:
         plan: HostPlan,
         link: Link | None,
         keep_unreachable: bool,
-        believed: ObservedState | None = None,
+        assumed: ObservedState | None = None,
     ) -> None:
-        """``link`` is what was seen of the device just now, ``believed`` stands for a look."""
+        """``link`` is what was seen of the device just now, ``assumed`` stands for a look."""
         others = self._journal.others()
         done: list[Change] = []
         occupied: set[KernelRoute] = set()
         try:
-            hops = self._known_hops if believed else self._hops(plan, keep_unreachable)
+            hops = self._known_hops if assumed else self._hops(plan, keep_unreachable)
             for _ in range(_ROUNDS):
-                observed, link = believed or self._observe(link), None
-                believed = None
+                observed, link = assumed or self._observe(link), None
+                assumed = None
                 wanted = changes(observed, plan, hops, self._sizes.held)
                 todo = [c for c in wanted if not (isinstance(c, AddRoute) and c.route in occupied)]
                 if not todo:
                     self._settle(observed)
                     break
-                claims = self._claims(todo, others)
+                claims = claiming(self.ledger, todo, self._tunnel, others)
                 self._write_down(claims)
                 for change in todo:
                     if self._perform(change, claims, others):
@@ -383,36 +369,6 @@ class Charge:
                 self._perform(inverse(change), claims, others)
 
     # --- ledger and journal ----------------------------------------------------------------------
-
-    def _claims(self, todo: Iterable[Change], others: tuple[Ledger, ...]) -> Ledger:
-        """The ledger that covers the changes as well, whether or not they succeed."""
-        ledger = self.ledger
-        for change in todo:
-            match change:
-                case SetMtu(_, mtu):
-                    ledger = replace(ledger, link_ours=replace(ledger.link_ours, mtu=mtu))
-                case SetUp(up):
-                    ledger = replace(ledger, link_ours=replace(ledger.link_ours, up=up))
-                case AddAddress(address):
-                    ledger = replace(ledger, addresses=ledger.addresses | {address})
-                case AddRoute(route) | ReplaceRoute(_, route):
-                    ledger = replace(ledger, routes=ledger.routes | {route})
-                case EnableForwarding(version):
-                    inherited = {
-                        setting.name: setting
-                        for other in others
-                        if other.tunnel_namespace == ledger.tunnel_namespace
-                        for setting in other.settings
-                    }
-                    needed = needed_settings(self._tunnel, version, inherited)
-                    ledger = replace(
-                        ledger,
-                        forwarding=ledger.forwarding | {version},
-                        settings=ledger.settings + needed,
-                    )
-                case _:
-                    pass
-        return ledger
 
     def _write_down(self, ledger: Ledger) -> None:
         if ledger == self._written or (self._written is None and ledger.is_empty):
