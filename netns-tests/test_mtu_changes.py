@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from fitting.rules import Packet, TooBig
+from fitting.rules import Packet, Passes, TooBig
 from fitting.tcp import talk
-from fitting.tunnel import Fitted, Row, fitted, wrong_sizes
+from fitting.tunnel import Fitted, Row, fitted, wrong_sizes, wrong_streams
 from interop.ends import make_authority
 
 from ovpn6.lab import Lab, StockOpenVPN, Underlay, wait_for
@@ -131,6 +131,29 @@ def _move(tunnel: Fitted) -> None:
         "the client at its new address",
         [tunnel.server.process],
     )
+
+
+def test_a_path_that_drops_fragments_is_as_good_as_any_where_1280_octets_fit(
+    lab: Lab, authority: Authority
+) -> None:
+    with fitted(lab, authority, row(NARROW)) as tunnel:
+        tunnel.net.drop_fragments(on=True)
+        tunnel.settle()
+        assert wrong_sizes(tunnel) == []
+        assert wrong_streams(tunnel, (tunnel.row.rules,), exact=True) == []
+
+
+def test_a_narrower_path_that_drops_fragments_loses_just_what_needs_them(
+    lab: Lab, authority: Authority
+) -> None:
+    with fitted(lab, authority, row(1280)) as tunnel:
+        tunnel.net.drop_fragments(on=True)
+        fits = tunnel.row.rules.tunnel
+        packets = [Packet(6, size) for size in (fits, fits + 1, 1280, 1281)]
+        for back in (False, True):
+            fates = tunnel.crossing.send(packets, ("udp",), back=back, limit=0.5)
+            assert [fate.verdict for fate in fates] == [Passes(), None, None, TooBig(1280)]
+        assert wrong_streams(tunnel, (tunnel.row.rules,), exact=True) == []
 
 
 def test_what_is_too_big_is_said_with_the_tunnels_own_address(
