@@ -49,7 +49,7 @@ table inet unheard {{
     }}
 }}
 """
-_DF, _MF, _OFFSET = 0x4000, 0x2000, 0x1FFF
+_DF, _OFFSET = 0x4000, 0x1FFF
 _numbers = itertools.cycle(range(1, 1 << 16))
 """An identification of IPv4 has 16 bits."""
 
