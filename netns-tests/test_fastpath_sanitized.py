@@ -89,14 +89,19 @@ def test_changes_under_load_and_the_contract_are_clean(tmp_path: Path, sanitizer
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("sanitizer", BREAKAGES)
 def test_sanitizers_find_a_broken_worker(tmp_path: Path, sanitizer: str) -> None:
-    """So they look, and the changes are such that there is something to be found."""
-    done = subprocess.run(
-        [sys.executable, *STRESS],
-        cwd=tmp_path,
-        env=sanitized(tmp_path, sanitizer, broken=True),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert done.returncode != 0
-    assert "Sanitizer" in done.stderr
+    """So they look, and the changes are such that there is something to be found. Most times the
+    first run finds it; where other processes take the threads' turns away, a later one."""
+    environment = sanitized(tmp_path, sanitizer, broken=True)
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, *STRESS],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+        if "Sanitizer" in done.stderr:
+            assert done.returncode != 0
+            return
+    pytest.fail("five runs found nothing")
