@@ -1,9 +1,11 @@
 #!/bin/sh
-# Makes ovpn6-dkms_VERSION_all.deb beside this file: the sources for DKMS, which builds them for each
-# kernel whose headers are there. Needs dpkg-deb, nothing else.
+# debian.sh VERSION [DIRECTORY] makes DIRECTORY/ovpn6-dkms_VERSION_all.deb, beside this file without
+# one: the sources for DKMS, which builds them for each kernel whose headers are there. Needs
+# dpkg-deb, nothing else.
 set -eu
 version=$1
 here=$(cd "$(dirname "$0")" && pwd)
+target=${2:-$here}
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 # What mktemp makes is for its owner alone, and would be so where it is installed.
@@ -49,4 +51,4 @@ esac
 END
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 find "$sources" "$tree/usr/share" -type f -exec chmod 644 {} +
-dpkg-deb --root-owner-group --build "$tree" "$here/ovpn6-dkms_${version}_all.deb"
+dpkg-deb --root-owner-group --build "$tree" "$target/ovpn6-dkms_${version}_all.deb"

@@ -61,14 +61,12 @@ struct ovpn6_keys {
 
 /**
  * struct ovpn6_key_order - a key that user space wants installed
- * @slot: where
  * @id: 0 to 7
  * @cipher: which
  * @send: its octets
  * @receive: likewise
  */
 struct ovpn6_key_order {
-	enum ovpn6_slot slot;
 	u8 id;
 	enum ovpn6_cipher cipher;
 	struct ovpn6_key_octets {

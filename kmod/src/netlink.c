@@ -7,6 +7,7 @@
 #include "netlink.h"
 
 #include "compat.h"
+#include "key.h"
 #include "policies.h"
 
 static struct ovpn6_face *face_of(u16 message_type)
@@ -38,8 +39,9 @@ static struct ovpn6_device *device_of(struct net *net, struct nlattr *index, u16
 	return netdev_priv(dev);
 }
 
+/* @prepare: what comes before the device is locked, or NULL. */
 static int handle(struct genl_info *info, int attribute, const struct nla_policy *policy, int last,
-		  ovpn6_handler handler)
+		  ovpn6_handler prepare, ovpn6_handler handler)
 {
 	struct ovpn6_request request = { .info = info, .extack = info->extack };
 	int error;
@@ -55,6 +57,8 @@ static int handle(struct genl_info *info, int attribute, const struct nla_policy
 		goto put;
 	}
 	error = nla_parse_nested(request.nest, last, info->attrs[attribute], policy, info->extack);
+	if (!error && prepare)
+		error = prepare(&request);
 	if (error)
 		goto put;
 	mutex_lock(&request.device->lock);
@@ -66,25 +70,26 @@ static int handle(struct genl_info *info, int attribute, const struct nla_policy
 	}
 	mutex_unlock(&request.device->lock);
 put:
+	ovpn6_key_put(request.key);
 	dev_put(request.device->dev);
 	return error;
 }
 
-#define HANDLE(name, NAME, attribute)                                                          \
+#define HANDLE(name, NAME, attribute, prepare)                                                 \
 	static int name##_doit(struct sk_buff *skb, struct genl_info *info)                    \
 	{                                                                                      \
 		return handle(info, attribute, ovpn6_##name##_policy, OVPN6_##NAME##_LAST,     \
-			      ovpn6_handle_##name);                                            \
+			      prepare, ovpn6_handle_##name);                                   \
 	}
 
-HANDLE(peer_new, PEER_NEW, OVPN6_A_PEER)
-HANDLE(peer_set, PEER_SET, OVPN6_A_PEER)
-HANDLE(peer_get, PEER_GET, OVPN6_A_PEER)
-HANDLE(peer_del, PEER_DEL, OVPN6_A_PEER)
-HANDLE(key_new, KEY_NEW, OVPN6_A_KEYCONF)
-HANDLE(key_get, KEY_GET, OVPN6_A_KEYCONF)
-HANDLE(key_swap, KEY_SWAP, OVPN6_A_KEYCONF)
-HANDLE(key_del, KEY_DEL, OVPN6_A_KEYCONF)
+HANDLE(peer_new, PEER_NEW, OVPN6_A_PEER, NULL)
+HANDLE(peer_set, PEER_SET, OVPN6_A_PEER, NULL)
+HANDLE(peer_get, PEER_GET, OVPN6_A_PEER, NULL)
+HANDLE(peer_del, PEER_DEL, OVPN6_A_PEER, NULL)
+HANDLE(key_new, KEY_NEW, OVPN6_A_KEYCONF, ovpn6_prepare_key_new)
+HANDLE(key_get, KEY_GET, OVPN6_A_KEYCONF, NULL)
+HANDLE(key_swap, KEY_SWAP, OVPN6_A_KEYCONF, NULL)
+HANDLE(key_del, KEY_DEL, OVPN6_A_KEYCONF, NULL)
 
 static int peer_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {

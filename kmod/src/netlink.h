@@ -7,18 +7,23 @@
 
 #include "device.h"
 
+struct ovpn6_key;
+
 /**
  * struct ovpn6_request - a request about one device
  * @device: its lock held
  * @nest: attributes of its one nest, by number
  * @extack: what is wrong
  * @info: the request itself
+ * @key: what an order for a key made before the device was locked: a cipher may have to be loaded.
+ *	Who takes it sets NULL
  */
 struct ovpn6_request {
 	struct ovpn6_device *device;
 	struct nlattr *nest[OVPN6_A_PEER_MAX + 1];
 	struct netlink_ext_ack *extack;
 	struct genl_info *info;
+	struct ovpn6_key *key;
 };
 
 typedef int (*ovpn6_handler)(struct ovpn6_request *request);
@@ -27,6 +32,7 @@ int ovpn6_handle_peer_new(struct ovpn6_request *request);
 int ovpn6_handle_peer_set(struct ovpn6_request *request);
 int ovpn6_handle_peer_get(struct ovpn6_request *request);
 int ovpn6_handle_peer_del(struct ovpn6_request *request);
+int ovpn6_prepare_key_new(struct ovpn6_request *request);
 int ovpn6_handle_key_new(struct ovpn6_request *request);
 int ovpn6_handle_key_get(struct ovpn6_request *request);
 int ovpn6_handle_key_swap(struct ovpn6_request *request);

@@ -50,7 +50,6 @@ static int read_order(struct ovpn6_request *request, struct ovpn6_key_order *ord
 	for (attribute = OVPN6_A_KEYCONF_PEER_ID; attribute <= OVPN6_A_KEYCONF_DECRYPT_DIR; attribute++)
 		if (is_missing(request, attribute))
 			return -EINVAL;
-	order->slot = nla_get_u32(request->nest[OVPN6_A_KEYCONF_SLOT]);
 	order->id = nla_get_u32(request->nest[OVPN6_A_KEYCONF_KEY_ID]);
 	order->cipher = nla_get_u32(request->nest[OVPN6_A_KEYCONF_CIPHER_ALG]);
 	error = read_way(request, OVPN6_A_KEYCONF_ENCRYPT_DIR, &order->send);
@@ -60,15 +59,14 @@ static int read_order(struct ovpn6_request *request, struct ovpn6_key_order *ord
 }
 
 /**
- * ovpn6_handle_key_new - install a key in a slot, over what is there
- * @request: the request
+ * ovpn6_prepare_key_new - make the key of an order
+ * @request: the request; its device is not locked
  *
  * Return: 0 or an error.
  */
-int ovpn6_handle_key_new(struct ovpn6_request *request)
+int ovpn6_prepare_key_new(struct ovpn6_request *request)
 {
 	struct ovpn6_key_order order;
-	struct ovpn6_peer *peer;
 	struct ovpn6_key *key;
 	int error = read_order(request, &order);
 
@@ -78,16 +76,29 @@ int ovpn6_handle_key_new(struct ovpn6_request *request)
 		NL_SET_ERR_MSG(request->extack, "unsupported cipher");
 		return -EINVAL;
 	}
-	peer = peer_of(request, true);
-	if (!peer)
-		return -ENOENT;
 	key = ovpn6_key_new(&order);
 	if (IS_ERR(key)) {
-		OVPN6_SAY(request->extack, "cannot install new key",
-			  "cannot install new key for peer %u", peer->id);
+		NL_SET_ERR_MSG(request->extack, "cannot install new key: its cipher refuses it");
 		return PTR_ERR(key);
 	}
-	ovpn6_key_install(peer, order.slot, key);
+	request->key = key;
+	return 0;
+}
+
+/**
+ * ovpn6_handle_key_new - install a key in a slot, over what is there
+ * @request: the request, prepared
+ *
+ * Return: 0 or an error.
+ */
+int ovpn6_handle_key_new(struct ovpn6_request *request)
+{
+	struct ovpn6_peer *peer = peer_of(request, true);
+
+	if (!peer)
+		return -ENOENT;
+	ovpn6_key_install(peer, nla_get_u32(request->nest[OVPN6_A_KEYCONF_SLOT]), request->key);
+	request->key = NULL;
 	return 0;
 }
 

@@ -85,12 +85,10 @@ def copy_sources(target: Path) -> None:
         shutil.copy(source, copied)
 
 
-def build_root(release: str) -> Path:
-    """The Debian that builds, with the headers of a kernel. Raises :class:`VmError`."""
-    with building():
-        root = _build_root()
-        _install_headers(root, release)
-    return root
+def present_build_root() -> Path | None:
+    """The Debian that builds if it was made."""
+    wanted = _build_root_path()
+    return wanted if wanted.exists() else None
 
 
 def _compile(root: Path, release: str, log: Path) -> None:
@@ -113,9 +111,13 @@ def _compile(root: Path, release: str, log: Path) -> None:
         raise VmError(f"building for {release} gave errors or warnings (all: {log}):\n{listed}")
 
 
-def _build_root() -> Path:
+def _build_root_path() -> Path:
     digest = hashlib.sha256(json.dumps([_PACKAGES, apt.RELEASE]).encode()).hexdigest()
-    wanted = CACHE / f"kbuild-{digest[:12]}"
+    return CACHE / f"kbuild-{digest[:12]}"
+
+
+def _build_root() -> Path:
+    wanted = _build_root_path()
     if not wanted.exists():
         for old in CACHE.glob("kbuild-*"):
             remove_root(old)

@@ -95,7 +95,7 @@ def test_the_own_name_may_be_used_from_a_user_namespace() -> None:
     assert done.stdout == "1 peer\n"
 
 
-def test_tcp_is_refused_in_words() -> None:
+def test_a_stream_socket_is_refused_in_words() -> None:
     with (
         device(many=False) as kernel,
         socket.create_server(("::1", 0), family=socket.AF_INET6) as listener,
