@@ -16,16 +16,19 @@ from ipaddress import IPv6Address
 
 import pytest
 from datapath_ends import Ends, in_python, natively
+from interop.ends import OURS_OURS, SERVER_6, make_authority, start
 
 from ovpn6.datapath.interface import Datapath
 from ovpn6.datapath.offload.vnet import WHOLE
 from ovpn6.datapath.tun import in_netns
 from ovpn6.datapath.udp_link import UdpLink
 from ovpn6.datapath.userspace import UserspaceOptions
+from ovpn6.lab import Capture, Line, ping
 from ovpn6.lab.network import Lab
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.names import LinkId, Transport
 from ovpn6.model.specs import FlowLabel, LinkSpec, SocketOptions
+from ovpn6.pki.authority import Authority
 from tests.datapath.inner_packets import Inner
 from tests.datapath.native_worker import Alone
 
@@ -132,6 +135,34 @@ def test_otherwise_all_packets_of_a_peer_have_one_or_none(
     seen = make(how).labels(socket.AF_INET6, "2001:db8:a::1")
     [label] = {label for labels in seen for label in labels}
     assert (label == 0) == (how is FlowLabel.OFF)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("flow-labels"))
+
+
+@pytest.mark.parametrize("how", list(FlowLabel), ids=lambda how: how.value)
+def test_the_directive_rules_what_the_network_sees(
+    ipv6_line: Line, authority: Authority, how: FlowLabel
+) -> None:
+    """Of data packets, with eight flows in the tunnel."""
+    ends = start(ipv6_line, authority, OURS_OURS, client_extra=[f"flow-label {how.value}"])
+    namespace = ipv6_line.client.full_name
+    data = "ip6 and udp dst port 1194 and ip6[48] & 0xf8 = 72"
+    with Capture(ipv6_line.underlay, filter_text=data) as seen:
+        for _ in range(FLOWS):
+            with in_netns(
+                namespace, partial(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM)
+            ) as sender:
+                sender.sendto(b"x" * 100, (SERVER_6, PORT))
+        # What was sent before has passed when its answer is there.
+        ping(ipv6_line.client, SERVER_6)
+    labels = {int(label, 16) for label in seen.tshark("-T", "fields", "-e", "ipv6.flow").split()}
+    assert labels
+    assert (labels == {0}) == (how is FlowLabel.OFF)
+    assert (len(labels) >= FLOWS) == (how is FlowLabel.FLOW)
+    assert "data path: user space" in ends.client.log()
 
 
 def own_a_label() -> socket.socket:
