@@ -63,8 +63,8 @@ def test_openvpn_2_7_as_server_answers_probes(
 def test_openvpn_3_answers_probes_and_goes_on_after_new_keys(
     net: Narrow, authority: Authority, wrap: Wrap
 ) -> None:
-    """It comes up over a wide path: with tls-crypt-v2 its first flight, the client key behind it, is
-    longer than 1400 octets."""
+    """It comes up over a wide path: with tls-crypt-v2 its first flight, the client key behind it,
+    is longer than 1400 octets."""
     net.set_path(1500)
     quick = ("reneg-sec 6", "path-mtu-timers 0.2 1 600")
     server = Ovpn6(net.b, server_text(authority, *quick, wrap=wrap))
