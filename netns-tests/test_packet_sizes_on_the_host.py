@@ -145,17 +145,30 @@ def test_where_nothing_is_fragmented_the_outer_route_is_the_hosts_own(over_1400:
 # --- strangers ------------------------------------------------------------------------------------
 
 
-def too_big6(size: int, port: int, quote: bytes = b"junk" * 20) -> bytes:
+EXTENSIONS = (
+    (17, b""),
+    (60, bytes((17, 0, 1, 4, 0, 0, 0, 0))),
+    (0, bytes((17, 0, 1, 4, 0, 0, 0, 0))),
+    (43, bytes((17, 0, 4, 0, 0, 0, 0, 0))),
+    (51, bytes((17, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1))),
+    (44, bytes((17, 0, 0, 1, 0, 0, 0, 9))),
+    (44, bytes((60, 0, 0, 1, 0, 0, 0, 9, 17, 0, 1, 4, 0, 0, 0, 0))),
+)
+"""The next header of a quoted packet, and what stands before its UDP header: nothing, destination
+options, hop-by-hop options, routing, authentication, a fragment's header, and options behind it."""
+
+
+def too_big6(size: int, port: int, header: int = 17, extension: bytes = b"") -> bytes:
     """Packet Too Big about a datagram of the server to the client."""
     server, client = OUTER6
-    datagram = struct.pack("!HHHH", port, 40_000, 1400, 0) + quote
-    header = struct.pack("!IHBB", 6 << 28, 1400, 17, 64) + server.packed + client.packed
-    return struct.pack("!BBHI", 2, 0, 0, size) + header + datagram
+    datagram = extension + struct.pack("!HHHH", port, 40_000, 1400, 0) + b"junk" * 20
+    quoted = struct.pack("!IHBB", 6 << 28, 1400, header, 64) + server.packed + client.packed
+    return struct.pack("!BBHI", 2, 0, 0, size) + quoted + datagram
 
 
-def too_big4(size: int, port: int, quote: bytes = b"junk" * 20, words: int = 5) -> bytes:
+def too_big4(size: int, port: int, words: int = 5) -> bytes:
     server, client = OUTER4
-    datagram = struct.pack("!HHHH", port, 40_000, 1400, 0) + quote
+    datagram = struct.pack("!HHHH", port, 40_000, 1400, 0) + b"junk" * 20
     header = struct.pack("!BBHHHBBH", 0x40 | words, 0, 1420, 0, 0x4000, 64, 17, 0)
     options = bytes([1]) * (4 * words - 20)
     quoted = header + server.packed + client.packed + options + datagram
@@ -190,7 +203,8 @@ def forge(net: Narrow, target: object, *messages: bytes) -> None:
 def test_a_forged_packet_too_big_changes_nothing(over_1280: Ends) -> None:
     before = mtu_to(over_1280.net.b, OUTER6[1])
     sizes = (1279, 1280, 1300, 1000, 9000)
-    forge(over_1280.net, OUTER6[0], *(too_big6(size, PORT) for size in sizes))
+    forged = [too_big6(size, PORT, *quoted) for size in sizes for quoted in EXTENSIONS]
+    forge(over_1280.net, OUTER6[0], *forged)
     assert ping(over_1280.net.b, inner(over_1280)[0]).complete
     assert exceptions(over_1280.net.b) == ""
     assert mtu_to(over_1280.net.b, OUTER6[1]) == before

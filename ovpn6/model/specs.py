@@ -209,8 +209,8 @@ class PeerFit:
     """What the host does so that packets for one peer fit its path: route MTUs, TCP segment sizes.
 
     ``networks`` lead to the peer: its addresses as /128 and /32, and its iroutes. ``::/0`` and
-    ``0.0.0.0/0`` stand for the whole device, which has one peer then. ``outer`` and ``outer_mtu``:
-    a route MTU toward the peer's outer address, so that the host itself fragments what is longer;
+    ``0.0.0.0/0`` stand for the whole device, which has one peer then. ``outer_mtu``: a route MTU
+    toward ``outer``, the peer's outer address, so that the host itself fragments what is longer;
     None where nothing is to be fragmented.
     """
 

@@ -8,7 +8,8 @@ by it (:mod:`ovpn6.netconf.undo`); the packet filter's table goes with our socke
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ovpn6.model.addresses import IPAddress, IPNetwork
@@ -157,31 +158,58 @@ class PeerSegments:
 
 
 class GuardedPorts:
-    """Ports for which the kernel believes no router. Without the packet filter it does, which is
-    told once."""
+    """Ports for which the kernel believes no router, and the peers' outer addresses. Without the
+    packet filter it does, which is told once."""
 
     def __init__(self, open_guard: Callable[[], PortGuard], notice: Notice) -> None:
         self._open = open_guard
         self._notice = notice
         self._guard: PortGuard | None = None
         self._refused = False
+        self._claims: Claims[IPAddress, PeerId] = Claims()
+        self._known: set[IPAddress] = set()
 
     def change(self, ports: frozenset[int]) -> None:
         """These and no others."""
         if self._refused or (self._guard is None and not ports):
             return
-        try:
+        with self._refusal():
             if self._guard is None:
                 self._guard = self._open()
+                for address in self._known:
+                    self._guard.know(address)
             self._guard.change(ports)
-        except HostError as error:
-            self._refused = True
-            self._notice(f"{error}; the kernel believes any Packet Too Big about our packets")
+
+    def fit(self, fit: PeerFit) -> None:
+        """Where a peer is reached."""
+        self._stand(self._claims.replace(fit.peer, {fit.outer: fit.peer} if fit.outer else {}))
+
+    def release(self, peer: PeerId) -> None:
+        """Nowhere any more."""
+        self._stand(self._claims.replace(peer, {}))
 
     def close(self) -> None:
         """None of them any more."""
         if self._guard is not None:
             self._guard.close()
+
+    def _stand(self, addresses: Iterable[IPAddress]) -> None:
+        for address in addresses:
+            wanted = self._claims.newest(address) is not None
+            if wanted == (address in self._known):
+                continue
+            (self._known.add if wanted else self._known.discard)(address)
+            if self._guard is not None and not self._refused:
+                with self._refusal():
+                    (self._guard.know if wanted else self._guard.forget)(address)
+
+    @contextmanager
+    def _refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except HostError as error:
+            self._refused = True
+            self._notice(f"{error}; the kernel believes any Packet Too Big about our packets")
 
 
 class PeerFragments:

@@ -47,6 +47,7 @@ class MemoryNamespace:
     """Largest TCP segments, by device."""
     guarded: dict[str, frozenset[int]] = field(default_factory=dict)
     """Guarded ports, by device."""
+    guarded_peers: set[IPAddress] = field(default_factory=set)
     fragments: dict[IPAddress, int] = field(default_factory=dict)
     """Left for outer addresses; a test may say so."""
     _addresses: dict[int, list[IPInterface]] = field(default_factory=dict)
@@ -321,6 +322,14 @@ class MemoryGuard:
     def change(self, ports: frozenset[int]) -> None:
         """At once."""
         self.space.guarded[self.name] = ports
+
+    def know(self, address: IPAddress) -> None:
+        """A peer's."""
+        self.space.guarded_peers.add(address)
+
+    def forget(self, address: IPAddress) -> None:
+        """Nobody's."""
+        self.space.guarded_peers.discard(address)
 
     def close(self) -> None:
         """Gone."""

@@ -49,6 +49,12 @@ class PortGuard(Protocol):
     def change(self, ports: frozenset[int]) -> None:
         """These and no others. ``HostError`` when nothing was changed."""
 
+    def know(self, address: IPAddress) -> None:
+        """A peer's outer address. ``HostError`` when nothing was changed."""
+
+    def forget(self, address: IPAddress) -> None:
+        """It is nobody's any more. ``HostError`` when nothing was changed."""
+
     def close(self) -> None:
         """No more; the end of the process does the same. May be called twice."""
 

@@ -56,6 +56,7 @@ class PeerSizes:
         grows = self._segments.grows(fit)
         if not grows:
             self._segments.fit(fit)
+        self._ports.fit(fit)
         self._outer.fit(fit)
         self._fragments.fit(fit, self._way_out(fit.outer))
         if has_whole_device(fit):
@@ -68,6 +69,7 @@ class PeerSizes:
     def release(self, peer: PeerId) -> None:
         """Take them back."""
         self._segments.release(peer)
+        self._ports.release(peer)
         self._outer.release(peer)
         self._fragments.release(peer)
         self._routes.release(peer)

@@ -16,7 +16,7 @@ INPUT, FORWARD, OUTPUT = 1, 2, 3
 EGRESS = 1
 """The hook of a device, in the family ``netdev``."""
 RAW_PRIORITY, MANGLE_PRIORITY = -300, -150
-IPV4_ADDRESS, IPV6_ADDRESS, SERVICE = 7, 8, 13
+IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, SERVICE = 7, 8, 12, 13
 """What ``nft`` calls the type of a set's keys or values; the kernel looks at their length alone."""
 
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _DELETE_RULE = 0, 3, 6, 8

@@ -241,7 +241,7 @@ class PeerPath:
             networks=self._networks,
             ipv6=FamilyFit(_below(fits.route_ipv6, rules.device), mss_ipv6),
             ipv4=FamilyFit(_below(fits.tunnel, rules.device), mss_ipv4),
-            outer=None if outer_mtu is None else self._path.remote.address,
+            outer=self._path.remote.address,
             outer_mtu=outer_mtu,
         )
         if fit == self._fit:

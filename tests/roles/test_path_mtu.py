@@ -74,7 +74,13 @@ def test_a_client_enters_the_data_path_at_the_base_size_and_grows_to_its_paths()
             outer=client.path.remote.address,
             outer_mtu=1280,
         ),
-        PeerFit(client.peer, networks, ipv6=FamilyFit(None, 1360), ipv4=FamilyFit(None, 1380)),
+        PeerFit(
+            client.peer,
+            networks,
+            ipv6=FamilyFit(None, 1360),
+            ipv4=FamilyFit(None, 1380),
+            outer=client.path.remote.address,
+        ),
     ]
     assert "path MTU 1492 (probe): IPv6 1420, IPv4 1420, MSS 1360/1380" in site.log()
 
@@ -91,7 +97,7 @@ def test_a_client_of_a_narrow_path_gets_that_paths_sizes(outer_mtu: int) -> None
     assert last.ipv4 == FamilyFit(tunnel, tunnel - 40)
     narrower = tunnel < 1280
     assert last.outer_mtu == (outer_mtu if narrower else None)
-    assert last.outer == (client.path.remote.address if narrower else None)
+    assert last.outer == client.path.remote.address
     known = sizes_of(site)
     assert (known.path, known.tunnel, known.learned) == (outer_mtu, tunnel, "probe")
     assert known.sent > known.lost > 0
