@@ -56,15 +56,16 @@ class PeerSizes:
         grows = self._segments.grows(fit)
         if not grows:
             self._segments.fit(fit)
-        self._ports.fit(fit)
-        self._outer.fit(fit)
-        self._fragments.fit(fit, self._way_out(fit.outer))
         if has_whole_device(fit):
             resize()
         else:
             self._routes.fit(fit, elsewhere)
         if grows:
             self._segments.fit(fit)
+        self._ports.fit(fit)
+        # Last: a peer that nothing leads to is an error.
+        self._outer.fit(fit)
+        self._fragments.fit(fit, self._way_out(fit.outer))
 
     def release(self, peer: PeerId) -> None:
         """Take them back."""
