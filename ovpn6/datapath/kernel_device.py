@@ -240,9 +240,10 @@ def _make(route: Conversation, wanted: str, many_peers: bool, kind: str) -> tupl
         {"IFLA_IFNAME": pattern, "IFLA_LINKINFO": {"attrs": info}},
         CREATE | EXCLUSIVE | ECHO,
     )
-    if not made:
-        raise HostError(f"make device {wanted}", "the kernel does not say what it made")
-    index, name = made[0]["index"], dict(made[0]["attrs"])["IFLA_IFNAME"]
+    if made:
+        index, name = made[0]["index"], dict(made[0]["attrs"])["IFLA_IFNAME"]
+    else:
+        name, index = _newest(route, kind, wanted)
     route.request(
         f"mark device {name}",
         RTM_NEWLINK,
@@ -250,6 +251,15 @@ def _make(route: Conversation, wanted: str, many_peers: bool, kind: str) -> tupl
         {"index": index},
         {"IFLA_IFALIAS": str(ourselves())},
     )
+    return name, index
+
+
+def _newest(route: Conversation, kind: str, wanted: str) -> tuple[str, int]:
+    """What was just made, for kernels before 6.2, which do not say: indexes rise."""
+    unmarked = [(index, name) for name, index, mark in _own_kind(route, kind) if not mark]
+    if not unmarked:
+        raise HostError(f"make device {wanted}", "the kernel does not say what it made")
+    index, name = max(unmarked)
     return name, index
 
 
@@ -273,9 +283,9 @@ def _delete(route: Conversation, name: str, index: int, namespace: int | None = 
             raise
 
 
-def _own_kind(route: Conversation) -> list[tuple[str, int, str]]:
-    """Name, index and alias of each device of the kind ``ovpn``."""
-    info: dict[str, Any] = {"attrs": [("IFLA_INFO_KIND", KIND)]}
+def _own_kind(route: Conversation, wanted: str = KIND) -> list[tuple[str, int, str]]:
+    """Name, index and alias of each device of a kind."""
+    info: dict[str, Any] = {"attrs": [("IFLA_INFO_KIND", wanted)]}
     answers = route.request(
         "look for devices", RTM_GETLINK, LinkMessage, {}, {"IFLA_LINKINFO": info}, DUMP
     )
@@ -283,7 +293,7 @@ def _own_kind(route: Conversation) -> list[tuple[str, int, str]]:
     for answer in answers:
         said = dict(answer["attrs"])
         kind = dict(said.get("IFLA_LINKINFO", {"attrs": []})["attrs"]).get("IFLA_INFO_KIND")
-        if kind == KIND:
+        if kind == wanted:
             found.append((said["IFLA_IFNAME"], answer["index"], said.get("IFLA_IFALIAS", "")))
     return found
 
