@@ -205,6 +205,8 @@ class NetlinkBench:
         return frozenset(int(port) for port in re.findall(r"\d+", listed))
 
     def segments(self, device: str) -> dict[IPNetwork, int]:
+        # Other programs must be able to read what is there: nft has no words for every rule.
+        json.loads(nft("-j", "list", "ruleset"))
         if f"ovpn6-{device}" not in nft("list", "tables"):
             return {}
         return segments_of(nft("list", "table", "inet", f"ovpn6-{device}"))
@@ -237,7 +239,7 @@ def segments_of(listed: str) -> dict[IPNetwork, int]:
     found: dict[IPNetwork, int] = {}
     for length, elements in re.findall(r"map ipv[46]_(\d+) {[^}]*elements = {([^}]*)}", listed):
         for address, size in re.findall(r"(\S+) : (\d+)", elements):
-            found[ip_network(f"{address}/{length}")] = int(size)
+            found[ip_network(address if "/" in address else f"{address}/{length}")] = int(size)
     for version, whole in ((6, "::/0"), (4, "0.0.0.0/0")):
         chain = listed.partition(f"chain from{version} {{")[2].partition("}")[0]
         for size in re.findall(r"^\s*tcp option maxseg size set (\d+)$", chain, re.M):

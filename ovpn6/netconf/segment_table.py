@@ -1,7 +1,7 @@
 """TCP segment sizes by the packet filter: a table whose rules see each SYN over a tunnel device.
 
     table inet ovpn6-tun0 {
-        map ipv6_128 { ... }        one map for each prefix length in use: address -> segment size
+        map ipv6_128 { ... }        one map for each prefix length in use: network -> segment size
         chain from6 { ... }         ip6 saddr, longest prefix first; then the default
         chain to6 { ... }           ip6 daddr
         chain input, output, forward  (priority mangle) TCP with SYN over the device -> from, to
@@ -34,8 +34,10 @@ from ovpn6.netlink.nft_messages import (
     Expression,
     Order,
     add_elements,
+    add_intervals,
     compare,
     delete_elements,
+    delete_intervals,
     delete_rules,
     find,
     go,
@@ -123,12 +125,13 @@ class SegmentTable:
         lengths = dict.fromkeys((*self._sizes, *additions))
         for group in additions.keys() - self._sizes.keys():
             kind, octets = _ADDRESS[group[0]]
-            orders.append(new_map(self._table, _name(*group), kind, octets))
+            intervals = group[1] < octets * 8
+            orders.append(new_map(self._table, _name(*group), kind, octets, intervals=intervals))
         for group, keys in removals.items():
-            orders.append(delete_elements(self._table, _name(*group), keys))
+            orders.append(_delete(self._table, group, keys))
         for group, elements in additions.items():
             packed = [(key, size.to_bytes(2, "big")) for key, size in elements]
-            orders.append(add_elements(self._table, _name(*group), packed))
+            orders.append(_add(self._table, group, packed))
         for version in _VERSIONS:
             now = {length for v, length in self._sizes if v == version}
             then = {length for v, length in lengths if v == version}
@@ -146,8 +149,8 @@ class SegmentTable:
             load = load_octets(NETWORK_HEADER, _SOURCE_OFFSET[version] + offset, octets)
             for length in sorted(lengths, reverse=True):
                 name = _name(version, length)
-                step = (load, *_network(octets, length), find(name, value=True), limit_segments())
-                orders.append(new_rule(self._table, chain, *step, leave()))
+                step = (load, find(name, value=True), limit_segments(), leave())
+                orders.append(new_rule(self._table, chain, *step))
             if default:
                 value = load_value(default.to_bytes(2, "big"))
                 orders.append(new_rule(self._table, chain, value, limit_segments()))
@@ -175,12 +178,24 @@ def _name(version: int, length: int) -> str:
     return f"ipv{version}_{length}"
 
 
-def _network(octets: int, length: int) -> tuple[Expression, ...]:
-    """From an address to its network."""
-    if length == octets * 8:
-        return ()
-    bits = (1 << length) - 1 << octets * 8 - length
-    return (mask(bits.to_bytes(octets, "big")),)
+def _add(table: str, group: tuple[int, int], elements: list[tuple[bytes, bytes]]) -> Order:
+    if group[1] == _ADDRESS[group[0]][1] * 8:
+        return add_elements(table, _name(*group), elements)
+    intervals = [(key, _behind(key, group[1]), value) for key, value in elements]
+    return add_intervals(table, _name(*group), intervals)
+
+
+def _delete(table: str, group: tuple[int, int], keys: list[bytes]) -> Order:
+    if group[1] == _ADDRESS[group[0]][1] * 8:
+        return delete_elements(table, _name(*group), keys)
+    return delete_intervals(table, _name(*group), [(key, _behind(key, group[1])) for key in keys])
+
+
+def _behind(network: bytes, length: int) -> bytes | None:
+    """The address behind a network's last; None when that was the last of all."""
+    octets = len(network)
+    after = int.from_bytes(network, "big") + (1 << octets * 8 - length)
+    return after.to_bytes(octets, "big") if after < 1 << octets * 8 else None
 
 
 def _syn(side: int, device: str) -> tuple[Expression, ...]:

@@ -22,7 +22,8 @@ IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, SERVICE = 7, 8, 12, 13
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _DELETE_RULE = 0, 3, 6, 8
 _NEW_SET, _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT = 9, 12, 13, 14
 _OWNER = 2
-_MAP = 8
+_INTERVAL, _MAP = 4, 8
+_INTERVAL_END = 1
 _CREATE, _APPEND, _EXCLUSIVE = 0x400, 0x800, 0x200
 _NESTED = 0x8000
 _REGISTER = 1
@@ -86,10 +87,11 @@ def new_set(table: str, name: str, kind: int, size: int, *, counted: bool = Fals
     return Order(_NEW_SET, _CREATE, _set(table, name, kind, size, 0) + counter)
 
 
-def new_map(table: str, name: str, kind: int, size: int) -> Order:
-    """From keys of ``size`` octets to integers of two octets."""
+def new_map(table: str, name: str, kind: int, size: int, *, intervals: bool = False) -> Order:
+    """From keys of ``size`` octets, or ``intervals`` of them, to integers of two octets."""
     value = _number(6, SERVICE) + _number(7, 2)
-    return Order(_NEW_SET, _CREATE, _set(table, name, kind, size, _MAP) + value)
+    flags = _MAP | (_INTERVAL if intervals else 0)
+    return Order(_NEW_SET, _CREATE, _set(table, name, kind, size, flags) + value)
 
 
 def add_elements(table: str, name: str, elements: Iterable[tuple[bytes, bytes]]) -> Order:
@@ -100,6 +102,28 @@ def add_elements(table: str, name: str, elements: Iterable[tuple[bytes, bytes]])
 def delete_elements(table: str, name: str, keys: Iterable[bytes]) -> Order:
     """``HostError`` ENOENT when one is not there."""
     return Order(_DELETE_ELEMENT, 0, _elements(table, name, ((key, b"") for key in keys)))
+
+
+def add_intervals(
+    table: str, name: str, intervals: Iterable[tuple[bytes, bytes | None, bytes]]
+) -> Order:
+    """First keys, the keys behind the last (None: there is none), values. They do not overlap."""
+    listed = b"".join(
+        _element(first, value) + (_element(behind, b"", _INTERVAL_END) if behind else b"")
+        for first, behind, value in intervals
+    )
+    return Order(_NEW_ELEMENT, _CREATE, _text(1, table) + _text(2, name) + _nest(3, listed))
+
+
+def delete_intervals(
+    table: str, name: str, intervals: Iterable[tuple[bytes, bytes | None]]
+) -> Order:
+    """``HostError`` ENOENT when one is not there."""
+    listed = b"".join(
+        _element(first, b"") + (_element(behind, b"", _INTERVAL_END) if behind else b"")
+        for first, behind in intervals
+    )
+    return Order(_DELETE_ELEMENT, 0, _text(1, table) + _text(2, name) + _nest(3, listed))
 
 
 def get_element(table: str, name: str, key: bytes) -> Order:
@@ -249,12 +273,11 @@ def _set(table: str, name: str, kind: int, size: int, flags: int) -> bytes:
     )
 
 
+def _element(key: bytes, value: bytes, flags: int = 0) -> bytes:
+    data = _nest(1, _attribute(1, key)) + (_nest(2, _attribute(1, value)) if value else b"")
+    return _nest(_LIST_ELEMENT, data + (_number(3, flags) if flags else b""))
+
+
 def _elements(table: str, name: str, elements: Iterable[tuple[bytes, bytes]]) -> bytes:
-    listed = b"".join(
-        _nest(
-            _LIST_ELEMENT,
-            _nest(1, _attribute(1, key)) + (_nest(2, _attribute(1, value)) if value else b""),
-        )
-        for key, value in elements
-    )
+    listed = b"".join(_element(key, value) for key, value in elements)
     return _text(1, table) + _text(2, name) + _nest(3, listed)

@@ -287,6 +287,20 @@ class FitContract:
         host.release(TWO)
         assert bench.segments("tun0") == {}
 
+    def test_networks_may_touch_and_lie_inside_one_another(
+        self, bench: Bench, host: HostState
+    ) -> None:
+        host.apply(plan())
+        texts = ("10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.0.0.0/8", "10.2.3.0/24")
+        top = ("255.255.0.0/16", "fd77::/48", "fd77:0:1::/48", "ff00::/8")
+        host.fit(fit(*texts, *top, mtu6=None, mtu4=None))
+        sizes = {text: 1200 if ":" in text else 1220 for text in (*texts, *top)}
+        assert bench.segments("tun0") == networks(sizes)
+        host.fit(fit("10.2.0.0/16", "fd77:0:1::/48", mtu6=None, mtu4=None))
+        assert bench.segments("tun0") == networks({"10.2.0.0/16": 1220, "fd77:0:1::/48": 1200})
+        host.release(ONE)
+        assert bench.segments("tun0") == {}
+
     def test_another_fit_changes_the_segments(self, bench: Bench, host: HostState) -> None:
         host.apply(plan())
         host.fit(everything(1300, 1300))

@@ -93,6 +93,21 @@ def test_elements_are_keys_with_values() -> None:
     assert removed["ELEM_LIST_ELEMENTS"] == [{"ELEM_KEY": {"VALUE": ADDRESS}}]
 
 
+def test_intervals_have_an_element_behind_their_last() -> None:
+    said = read(nft.new_map("t", "m", nft.IPV4_ADDRESS, 4, intervals=True))
+    assert said["FLAGS"] == {"NFT_SET_MAP", "NFT_SET_INTERVAL"}
+    first, behind = b"\x0a\1\0\0", b"\x0a\2\0\0"
+    added = read(nft.add_intervals("t", "m", [(first, behind, b"\4\x7c"), (behind, None, b"\4\0")]))
+    ends = [{"ELEM_KEY": {"VALUE": behind}, "ELEM_FLAGS": frozenset({1})}]
+    starts = [
+        {"ELEM_KEY": {"VALUE": first}, "ELEM_DATA": {"VALUE": b"\4\x7c"}},
+        {"ELEM_KEY": {"VALUE": behind}, "ELEM_DATA": {"VALUE": b"\4\0"}},
+    ]
+    assert added["ELEM_LIST_ELEMENTS"] == [starts[0], *ends, starts[1]]
+    removed = read(nft.delete_intervals("t", "m", [(first, behind)]))
+    assert removed["ELEM_LIST_ELEMENTS"] == [{"ELEM_KEY": {"VALUE": first}}, *ends]
+
+
 def test_a_rule_loads_masks_compares_and_looks_up() -> None:
     assert steps(
         nft.load_octets(nft.NETWORK_HEADER, 8, 16),
