@@ -48,8 +48,10 @@ mtu-matrix: $(STAMP) ## every row of packet sizes: paths, families, formats, bot
 vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md); needs root
 	@sh .ci/packages vm
 	netns-tests/vm/vm build --openvpn3
-	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest
+	netns-tests/vm/vm kmod
+	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest --ignore netns-tests/vm/guest_kmod
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh
+	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
 
 # One after the other, and each whatever became of the one before.
 test: setup ## everything: set-up, check, netns-test, vm-test; under an hour
@@ -89,5 +91,5 @@ demo: setup ## a dual-stack tunnel over an IPv6-only network, in one minute; nee
 clean: ## remove .venv, caches and what virtual machines are made of
 	test ! -e .vm || netns-tests/vm/vm clean
 	rm -rf $(VENV) .fuzz build ovpn6.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f ovpn6/datapath/fastpath/*.so
+	rm -f ovpn6/datapath/fastpath/*.so kmod/*.deb
 	find ovpn6 tests netns-tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
