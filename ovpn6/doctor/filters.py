@@ -1,4 +1,4 @@
-"""Reads ``nft -j list ruleset``: which rules end "packet too big". PURE.
+"""Reads ``nft -j list table``: which rules end "packet too big". PURE.
 
 Rules of a base chain are read in order; chains that they jump to are not. A rule that looks at
 anything else as well (an address, an interface) is not accused: it may mean others.
@@ -22,7 +22,7 @@ _OTHERS = {
     4: ("ip6", "icmpv6", "arp", "tcp", "udp", "sctp"),
 }
 """Headers that our packet does not have."""
-_OWN = "ovpn6"
+OWN_TABLES = "ovpn6"
 """What our tables' names begin with: they keep forged ones from the kernel's routes."""
 
 _Rule = Sequence[Mapping[str, Any]]
@@ -59,7 +59,11 @@ def _base_chains(objects: Sequence[Mapping[str, Any]]) -> Iterator[_Chain]:
             )
     for entry in objects:
         chain = entry.get("chain")
-        if chain is None or chain.get("hook") not in _HOOKS or chain["table"].startswith(_OWN):
+        if (
+            chain is None
+            or chain.get("hook") not in _HOOKS
+            or chain["table"].startswith(OWN_TABLES)
+        ):
             continue
         key = (chain["family"], chain["table"], chain["name"])
         yield _Chain(*key, chain["hook"], chain.get("policy", "accept"), tuple(rules.get(key, ())))

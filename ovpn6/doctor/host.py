@@ -21,7 +21,7 @@ from typing import Any
 from pyroute2 import IPRoute
 
 from ovpn6.doctor.facts import Filter, Interface, SegmentSize, Sysctls
-from ovpn6.doctor.filters import icmp_filters
+from ovpn6.doctor.filters import OWN_TABLES, icmp_filters
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.errors import HostError
 
@@ -74,18 +74,25 @@ def filters() -> tuple[tuple[Filter, ...] | None, str]:
     if nft is None:
         return None, "there is no nft program"
     try:
-        done = subprocess.run(
-            [nft, "-j", "list", "ruleset"],
-            capture_output=True,
-            text=True,
-            timeout=_NFT_LIMIT,
-            check=False,
-        )
-        if done.returncode:
-            return None, done.stderr.strip().splitlines()[0] if done.stderr else "nft failed"
-        return icmp_filters(done.stdout), ""
-    except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        tables = _nft(nft, "list", "tables").splitlines()
+        # One by one and without ours: nft 1.0.6 prints tables with an owner as broken JSON.
+        texts = [
+            _nft(nft, "-j", "list", *line.split())
+            for line in tables
+            if not line.split()[-1].startswith(OWN_TABLES)
+        ]
+        return tuple(found for text in texts for found in icmp_filters(text)), ""
+    except (HostError, OSError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
         return None, str(error)
+
+
+def _nft(program: str, *words: str) -> str:
+    done = subprocess.run(
+        [program, *words], capture_output=True, text=True, timeout=_NFT_LIMIT, check=False
+    )
+    if done.returncode:
+        raise HostError("nft", (done.stderr.strip() or "nft failed").splitlines()[0])
+    return done.stdout
 
 
 def device_toward(address: IPAddress) -> tuple[str, int]:
