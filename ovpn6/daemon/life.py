@@ -78,7 +78,14 @@ class Life:
 
     async def _run_role(self, loop: RoleLoop, reporter: StatusReporter) -> Finish:
         """The role's end, or that of the operator's patience."""
-        prepare("ovpn6.model", "ovpn6.netconf", "ovpn6.protocol", "ovpn6.roles")
+        prepare(
+            "ovpn6.model",
+            "ovpn6.mtu",
+            "ovpn6.netconf",
+            "ovpn6.netlink",
+            "ovpn6.protocol",
+            "ovpn6.roles",
+        )
         self._inbox.put(Started(self._machinery.device))
         self._signals.listen(self._signalled)
         reporter.start()

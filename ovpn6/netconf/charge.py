@@ -102,12 +102,17 @@ class Charge:
             self.ledger = replace(kept, index=link.index, link_before=now, link_ours=now)
         return link
 
-    def claim(self) -> None:
-        """Write down where the device is before anything is changed: who is killed now may leave
-        it behind in a namespace that the next start does not know of."""
-        with self._journal.exclusive():
-            self._journal.write(self.ledger)
-            self._written = self.ledger
+    def prepare(self) -> None:
+        """Make ready what takes a while, before a peer waits for it.
+
+        It is written down where the device is before anything is changed: who is killed now may
+        leave it behind in a namespace that the next start does not know of.
+        """
+        if self._written is None:
+            with self._journal.exclusive():
+                self._journal.write(self.ledger)
+                self._written = self.ledger
+        self._sizes.prepare()
 
     def set_txqueuelen(self, packets: int) -> None:
         """Of the device."""

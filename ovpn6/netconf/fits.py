@@ -119,6 +119,12 @@ class PeerSegments:
         self._claims: Claims[IPNetwork, int] = Claims()
         self._standing: dict[IPNetwork, int] = {}
 
+    def prepare(self) -> None:
+        """Make ready what takes a while, before a peer waits for it."""
+        if self._limits is None and not self._refused:
+            with self._refusal():
+                self._limits = self._open()
+
     def grows(self, fit: PeerFit) -> bool:
         """Whether a peer gets larger segments than it has."""
         standing = self._standing
@@ -140,21 +146,26 @@ class PeerSegments:
     def _stand(self, networks: Iterable[IPNetwork]) -> None:
         wanted = {network: self._claims.newest(network) for network in networks}
         todo = {n: size for n, size in wanted.items() if size != self._standing.get(n)}
-        if not todo or self._refused:
+        if not todo:
             return
-        try:
-            if self._limits is None:
-                self._limits = self._open()
+        self.prepare()
+        if self._limits is None or self._refused:
+            return
+        with self._refusal():
             self._limits.change(todo)
+            for network, size in todo.items():
+                if size is None:
+                    del self._standing[network]
+                else:
+                    self._standing[network] = size
+
+    @contextmanager
+    def _refusal(self) -> Iterator[None]:
+        try:
+            yield
         except HostError as error:
             self._refused = True
             self._notice(f"{error}; TCP segments are not limited to what the path carries")
-            return
-        for network, size in todo.items():
-            if size is None:
-                del self._standing[network]
-            else:
-                self._standing[network] = size
 
 
 class GuardedPorts:
@@ -224,6 +235,12 @@ class PeerFragments:
         self._claims: Claims[IPAddress, PeerId] = Claims()
         self._of_peer: dict[PeerId, IPAddress] = {}
 
+    def prepare(self) -> None:
+        """Make ready what takes a while, before a peer waits for it."""
+        if self._counts is None and not self._refused:
+            with self._refusal():
+                self._counts = self._open()
+
     def fit(self, fit: PeerFit, device: str) -> None:
         """Count what leaves for a peer by the device that leads to it, "" when nothing does so in
         fragments."""
@@ -233,13 +250,10 @@ class PeerFragments:
             return
         self._of_peer[fit.peer] = fit.outer
         self._claims.replace(fit.peer, {fit.outer: fit.peer})
-        try:
-            if self._counts is None:
-                self._counts = self._open()
-            self._counts.add(fit.outer, device)
-        except HostError as error:
-            self._refused = True
-            self._notice(f"{error}; outer fragments are not counted")
+        self.prepare()
+        if self._counts is not None:
+            with self._refusal():
+                self._counts.add(fit.outer, device)
 
     def release(self, peer: PeerId) -> None:
         """No more."""
@@ -263,3 +277,11 @@ class PeerFragments:
         """Nobody counts any more."""
         if self._counts is not None:
             self._counts.close()
+
+    @contextmanager
+    def _refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except HostError as error:
+            self._refused = True
+            self._notice(f"{error}; outer fragments are not counted")

@@ -32,12 +32,11 @@ class HostKeeper:
         """Take charge of a device, or find it again."""
         if self._charge is None:
             self._charge = self._start(device, netns, instance)
-            if netns:
-                self._charge.claim()
         ledger = self._charge.ledger
         if (ledger.device, ledger.netns) != (device, netns):
             raise UsageError(f"{ledger.device} is still open")
         self._charge.follow_device()
+        self._charge.prepare()
         if txqueuelen:
             self._charge.set_txqueuelen(txqueuelen)
 

@@ -35,6 +35,11 @@ class PeerSizes:
         self._ports = GuardedPorts(lambda: underlay.guard_ports(device), notice)
         self._device_names: dict[int, str] = {}
 
+    def prepare(self) -> None:
+        """Make ready what takes a while, before a peer waits for it."""
+        self._segments.prepare()
+        self._fragments.prepare()
+
     @property
     def held(self) -> frozenset[RouteKey]:
         """Keys whose routes are not the plan's now."""
