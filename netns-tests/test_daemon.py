@@ -410,6 +410,12 @@ def _counted(path: Path) -> str | None:
     return text if re.search(r"TUN/TAP read bytes,[1-9]", text) else None
 
 
+OPENVPN_COLUMNS = 12
+"""Of a client in the list."""
+OUR_STATISTICS = {
+    *("Path MTU", "Tunnel MTU", "Path MTU Learned From", "Path MTU Since (time_t)"),
+    *("Probes Sent", "Probes Lost", "Outer Fragments"),
+}
 _VARYING = (
     (r"ovpn6 [^,\t\n]*|OpenVPN \d[^,\t\n]*", "VERSION"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
@@ -418,11 +424,17 @@ _VARYING = (
 
 
 def _form(text: str) -> list[str]:
-    """The lines without times and versions; every number that counts is N. Routes in any order."""
+    """The lines without times and versions; every number that counts is N. Routes in any order.
+    What is ours alone stands behind OpenVPN's columns, or lines, and is left out."""
     for pattern, word in _VARYING:
         text = re.sub(pattern, word, text)
     lines = []
     for line in text.splitlines():
         cells = re.split(r"([,\t])", line)
+        if cells[0] in OUR_STATISTICS:
+            continue
+        if "CLIENT_LIST" in cells:
+            behind = cells.index("CLIENT_LIST") + 2 * OPENVPN_COLUMNS + 1
+            cells = cells[:behind]
         lines.append("".join("N" if cell.isdigit() else cell for cell in cells))
     return sorted(lines) if "ROUTING" in text else lines

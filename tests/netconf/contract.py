@@ -160,7 +160,12 @@ class HostStateContract:
     """Subclasses give the fixture ``bench``."""
 
     @pytest.fixture
-    def host(self, bench: Bench) -> Iterator[HostState]:
+    def untouched(self, bench: Bench) -> object:
+        """The host before :meth:`host` took charge of anything."""
+        return bench.snapshot()
+
+    @pytest.fixture
+    def host(self, bench: Bench, untouched: object) -> Iterator[HostState]:
         host = bench.host()
         host.open("tun0", "", "contract")
         yield host
@@ -270,12 +275,11 @@ class HostStateContract:
         assert bench.snapshot() == before
 
     def test_forgetting_the_device_leaves_nothing_and_another_may_be_opened(
-        self, bench: Bench, host: HostState
+        self, bench: Bench, host: HostState, untouched: object
     ) -> None:
-        before = bench.snapshot()
         host.apply(FULL)
         host.forget_device()
-        assert bench.snapshot() == before
+        assert bench.snapshot() == untouched
         bench.add_device("tun1")
         host.open("tun1", "", "contract")
         host.apply(FULL)
@@ -329,12 +333,12 @@ class HostStateContract:
 
     # --- what is not ours ------------------------------------------------------------------------
 
-    def test_somebody_elses_route_is_left_alone_and_told_once(
-        self, bench: Bench, host: HostState
-    ) -> None:
+    def test_somebody_elses_route_is_left_alone_and_told_once(self, bench: Bench) -> None:
         underlay = Hop(index(bench.space, "u0"))
         bench.foreign_route(kernel_route(bench.space, "10.77.0.0/16", 0, underlay))
         before = bench.snapshot()
+        host = bench.host()
+        host.open("tun0", "", "contract")
         wanted = plan(route("10.77.0.0/16"))
         host.apply(wanted)
         host.apply(wanted)
@@ -478,9 +482,8 @@ class HostStateContract:
     # --- forwarding ------------------------------------------------------------------------------
 
     def test_forwarding_follows_the_families_of_the_addresses(
-        self, bench: Bench, host: HostState
+        self, bench: Bench, host: HostState, untouched: object
     ) -> None:
-        before = bench.snapshot()
         host.apply(plan(addresses=ADDRESSES[1:], forwarding=True))
         assert bench.space.read_setting("net/ipv4/conf/u0/forwarding") == "1"
         assert bench.space.read_setting("net/ipv6/conf/u0/force_forwarding") == "0"
@@ -488,7 +491,7 @@ class HostStateContract:
         assert bench.space.read_setting("net/ipv4/conf/u0/forwarding") == "0"
         assert bench.space.read_setting("net/ipv6/conf/u0/force_forwarding") == "1"
         host.close()
-        assert bench.snapshot() == before
+        assert bench.snapshot() == untouched
 
     def test_the_last_instance_turns_forwarding_off(self, bench: Bench, host: HostState) -> None:
         bench.add_device("tun1")
@@ -502,10 +505,12 @@ class HostStateContract:
         second.close()
         assert bench.space.read_setting("net/ipv6/conf/u0/force_forwarding") == "0"
 
-    def test_forwarding_that_was_on_stays_on(self, bench: Bench, host: HostState) -> None:
+    def test_forwarding_that_was_on_stays_on(self, bench: Bench) -> None:
         bench.space.write_setting("net/ipv4/conf/all/forwarding", "1")
         bench.space.write_setting("net/ipv6/conf/u0/force_forwarding", "1")
         before = bench.snapshot()
+        host = bench.host()
+        host.open("tun0", "", "contract")
         host.apply(plan(forwarding=True))
         host.close()
         assert bench.snapshot() == before
