@@ -162,8 +162,13 @@ class PathMtu:
         counts = self._counts
         return Report(self._size, self._why, self._since, self._phase, counts.sent, counts.lost)
 
+    @property
+    def ceiling(self) -> int:
+        """The largest size worth probing, octets."""
+        return self._ceiling
+
     def begin(self, now: Instant) -> list[Action]:
-        """The path is there: confirm the base size."""
+        """The path is there: confirm the base size, and try the largest, which most paths carry."""
         self._since = now
         return self._confirm_base(now)
 
@@ -179,13 +184,16 @@ class PathMtu:
             elif size == self._base:
                 confirmation.base_answered = True
         self._search.pop(size, None)
-        if self._phase in (Phase.BASE, Phase.ERROR):
+        first = self._phase in (Phase.BASE, Phase.ERROR)
+        if first:
             self._told = False
             self._raise_at = None
             self._phase = Phase.SEARCHING
+            self._search.pop(self._base, None)
             self._confirmed(now)
         risen = self._rise(size, now)
-        return [*risen, *(self._close_in(now) if risen else []), *self._search_on(now)]
+        closing_in = self._close_in(now) if first or risen else []
+        return [*risen, *closing_in, *self._search_on(now)]
 
     def unsent(self, probe: int, now: Instant) -> None:
         """A probe could not be sent now: it is tried again soon."""
@@ -264,11 +272,14 @@ class PathMtu:
         self._phase = Phase.BASE
         self._confirm_at = self._raise_at = self._confirmation = None
         self._search = {}
-        return self._try(self._base, now)
+        # The larger one first: so an answer to the base size says something of the other.
+        sizes = [self._base] if self._fails is not None else [self._ceiling, self._base]
+        return [action for size in dict.fromkeys(sizes) for action in self._try(size, now)]
 
     def _give_up(self, now: Instant) -> list[Action]:
         self._phase = Phase.ERROR
         self._search = {}
+        self._fails = None
         self._raise_at = _after(now, self._timing.confirmation)
         if self._told:
             return []

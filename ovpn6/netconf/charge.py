@@ -131,7 +131,7 @@ class Charge:
         with self._journal.exclusive():
             self._converge(self._fitted(plan), link, keep_unreachable=False)
         self._plan = plan
-        self._move_fits()
+        self._move_fits(look=False)
 
     def refresh(self) -> None:
         """Look the underlay up again; a destination without a way keeps what it has."""
@@ -139,7 +139,7 @@ class Charge:
         if self._plan is not None:
             with self._journal.exclusive():
                 self._converge(self._fitted(self._plan), link, keep_unreachable=True)
-            self._move_fits()
+            self._move_fits(look=True)
 
     def fit(self, fit: PeerFit, elsewhere: frozenset[IPNetwork]) -> None:
         """Give a peer its sizes; before the first plan, together with that."""
@@ -214,10 +214,10 @@ class Charge:
         assert self._applied is not None
         return wanted_routes(believed(self.ledger, self._applied), self._applied, self._known_hops)
 
-    def _move_fits(self) -> None:
+    def _move_fits(self, look: bool) -> None:
         wanted = self._wanted_routes()
         pins = {key: r for key, r in wanted.items() if not self._leads_into_tunnel(r) and r.hop}
-        self._sizes.move(self._ground(wanted), pins)
+        self._sizes.move(self._ground(wanted), pins, look)
 
     def _ground(self, routes: dict[RouteKey, KernelRoute]) -> Ground:
         return Ground(self.ledger.tunnel_namespace, self.ledger.index, routes.values())

@@ -77,13 +77,16 @@ class OuterRoutes:
         """Take it back."""
         self._stand(self._claims.replace(peer, {}))
 
-    def move(self, pins: Mapping[RouteKey, KernelRoute]) -> None:
-        """The plan's own host routes are these now, and the underlay may lead elsewhere.
+    def move(self, pins: Mapping[RouteKey, KernelRoute], look: bool) -> None:
+        """The plan's own host routes are these now; to ``look`` is to ask anew where the underlay
+        leads to the others.
 
         An address without any way keeps the route it has.
         """
-        self._pins = pins
+        before, self._pins = self._pins, pins
         for address, now in list(self._standing.items()):
+            if not look and before.get(now.key) == pins.get(now.key):
+                continue
             try:
                 hop = self._hop(address, self._find_again)
             except HostError as error:

@@ -88,10 +88,11 @@ class PeerSizes:
         """UDP ports about which no router is believed."""
         self._ports.change(ports)
 
-    def move(self, ground: Ground, pins: Mapping[RouteKey, KernelRoute]) -> None:
-        """The plan leads this into the tunnel now, and has these host routes in the underlay."""
+    def move(self, ground: Ground, pins: Mapping[RouteKey, KernelRoute], look: bool) -> None:
+        """The plan leads this into the tunnel now, and has these host routes in the underlay. To
+        ``look`` is to ask anew where the underlay leads."""
         self._routes.move(ground)
-        self._outer.move(pins)
+        self._outer.move(pins, look)
 
     def restore(self, present: Container[KernelRoute]) -> None:
         """Make routes again that are not there."""

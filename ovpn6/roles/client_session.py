@@ -27,7 +27,7 @@ from ovpn6.model.flow import (
 from ovpn6.model.identity import PeerIdentity
 from ovpn6.model.names import Instant, KeyId, Level, LinkId
 from ovpn6.model.records import dataclass
-from ovpn6.model.specs import KeyMaterial
+from ovpn6.model.specs import DataFormat, KeyMaterial
 from ovpn6.model.status import PeerStatus
 from ovpn6.protocol import events
 from ovpn6.protocol.connection import Connection
@@ -274,6 +274,7 @@ class Session:
         who = f"[{name}] " if name else ""
         return [
             log(Level.INFO, f"{who}Peer Connection Initiated with {self.path}"),
+            *self._begin_probing(now),
             Authenticated(),
         ]
 
@@ -358,21 +359,23 @@ class Session:
             *self._fit(tunnel, now),
             AddPeer(tunnel.peer_spec(self.path)),
             *self._keys.first(key, now),
-            *self._begin_probing(now),
             Configured(tunnel),
         ]
 
+    def _begin_probing(self, now: Instant) -> list[Action]:
+        """While the server's options are on their way the path is looked at already."""
+        data_format = DataFormat.EPOCH if self._context.data_epoch else DataFormat.CLASSIC
+        rules = PathRules.expected(self._context.config, self.target.remote, data_format)
+        self._sizes = PeerPath(rules, self.path, self._connection.probe)
+        return self._sizes.acknowledged(now) if self._connection.acknowledged else []
+
     def _fit(self, tunnel: Tunnel, now: Instant) -> list[Action]:
         """Sizes for the path, before the first data packet."""
+        assert self._sizes is not None
         rules = PathRules.of_tunnel(self._context.config, self.target.remote, tunnel)
-        self._sizes = PeerPath(rules, self.path, self._connection.probe)
         spec = tunnel.peer_spec(self.path)
-        return self._sizes.enter(spec.peer, spec.networks, now)
-
-    def _begin_probing(self, now: Instant) -> list[Action]:
-        if self._sizes is None or not self._connection.acknowledged:
-            return []
-        return self._sizes.acknowledged(now)
+        agreed = self._sizes.agree(rules, now)
+        return [*agreed, *self._sizes.enter(spec.peer, spec.networks, now)]
 
     def _derive(self, tunnel: Tunnel, key_id: KeyId) -> KeyMaterial:
         return self._connection.derive_keys(

@@ -75,6 +75,17 @@ class PathRules:
         return min(max(self.config.base or _BASE[version], least), self.ceiling(path))
 
     @classmethod
+    def expected(cls, config: TunnelConfig, remote: Remote, data_format: DataFormat) -> PathRules:
+        """Of a device's only peer before it was heard what is agreed on."""
+        return cls(
+            config=replace(config.mtu, mssfix=remote.mssfix, mtu_disc=remote.mtu_disc),
+            transport=remote.transport,
+            device=config.host.tun_mtu,
+            limit=config.host.tun_mtu,
+            data_format=data_format,
+        )
+
+    @classmethod
     def of_tunnel(cls, config: TunnelConfig, remote: Remote, tunnel: Tunnel) -> PathRules:
         """Of a device's only peer."""
         return cls(
@@ -127,10 +138,23 @@ class PeerPath:
         first, self._can_be_probed = not self._can_be_probed, True
         return self._begin(now) if first else []
 
+    def agree(self, rules: PathRules, now: Instant) -> list[Action]:
+        """It is known now what the peer speaks. What was found out counts, unless there is a use
+        for larger packets than were tried."""
+        self._rules = rules
+        found = self._machine
+        if found is None or not rules.probes or rules.ceiling(self._path) > found.ceiling:
+            return self.moved(self._path, now)
+        return self._refit()
+
     def enter(self, peer: PeerId, networks: tuple[IPNetwork, ...], now: Instant) -> list[Action]:
         """The peer is about to enter the data path under this id."""
         self._peer, self._networks, self._since = peer, networks, now
-        return self._refit()
+        actions = self._refit()
+        found = self._machine.report() if self._machine is not None else None
+        if found is not None and found.why is not machine.Why.BASE:
+            actions += self._told_of(found.size, found.why)
+        return actions
 
     def lead(self, networks: tuple[IPNetwork, ...]) -> list[Action]:
         """Other networks lead to the peer now."""
@@ -206,7 +230,7 @@ class PeerPath:
                 case machine.SendProbe():
                     actions += self._probe(order, now)
                 case machine.SizeChanged():
-                    actions += [*self._refit(), self._line(order)]
+                    actions += [*self._refit(), *self._told_of(order.size, order.why)]
                 case machine.Unanswered():
                     text = f"no probe of the path is answered: {self._described()}"
                     actions.append(Log(Level.WARNING, text))
@@ -249,9 +273,12 @@ class PeerPath:
         self._fit = fit
         return [FitPeer(fit)]
 
-    def _line(self, change: machine.SizeChanged) -> Log:
-        level = Level.NOTICE if change.why in _SERIOUS else Level.INFO
-        return Log(level, f"path MTU {change.size} ({change.why.value}): {self._described()}")
+    def _told_of(self, size: int, why: machine.Why) -> list[Action]:
+        """A line, once it is known what follows for the peer."""
+        if self._peer is None:
+            return []
+        level = Level.NOTICE if why in _SERIOUS else Level.INFO
+        return [Log(level, f"path MTU {size} ({why.value}): {self._described()}")]
 
     def _described(self) -> str:
         fits, rules = self._sizes(), self._rules

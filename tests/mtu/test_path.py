@@ -105,10 +105,22 @@ def started(mtu: int = 1500, ceiling: int = 1500, **more: object) -> Network:
 def test_the_base_size_is_used_until_a_larger_one_was_answered() -> None:
     network = started()
     assert network.machine.size == 1280
-    assert network.sent == [(0.0, 1280)]
-    network.run(0.25)
+    network.run(0.15)
     assert network.machine.size == 1500
-    assert network.changes == [(pytest.approx(0.2), 1500, Why.PROBE)]
+    assert network.changes == [(pytest.approx(0.1), 1500, Why.PROBE)]
+
+
+def test_a_path_that_carries_the_largest_size_takes_two_probes() -> None:
+    network = started()
+    network.run(5)
+    assert network.sent == [(0.0, 1500), (0.0, 1280)]
+
+
+@pytest.mark.parametrize("mtu", [1400, 1452, 1492])
+def test_any_other_common_path_takes_a_few_round_trips(mtu: int) -> None:
+    network = started(mtu)
+    network.run(0.55)
+    assert network.machine.size == mtu
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -155,9 +167,10 @@ def test_probes_never_exceed_the_ceiling() -> None:
 
 @pytest.mark.parametrize(("rounds", "size"), [(2, 1500), (3, 1280)])
 def test_a_size_is_given_up_only_after_three_probes(rounds: int, size: int) -> None:
-    network = started()
+    network = started(ceiling=2000)
     network.run(network.rtt / 2)
-    network.lose = rounds * VOLLEY
+    # The largest size is tried again between the others.
+    network.lose = rounds * VOLLEY + rounds - 1
     network.run(2.5)
     assert network.machine.size == size
 
@@ -244,7 +257,7 @@ def test_a_path_that_grows_is_found_by_the_raise_timer() -> None:
 
 def test_a_probe_answered_twice_counts_once() -> None:
     machine = PathMtu(1500, TIMING)
-    (probe,) = machine.begin(Instant(0))
+    _, probe = machine.begin(Instant(0))
     assert isinstance(probe, SendProbe)
     assert machine.answered(probe.probe, Instant(0.1)) != []
     before = machine.report()
@@ -327,7 +340,7 @@ def test_a_confirmation_that_cannot_be_made_now_says_nothing_of_the_path() -> No
     network.run(5)
     network.busy_until = 100.0
     network.run(120)
-    assert network.changes == [(pytest.approx(0.2), 1500, Why.PROBE)]
+    assert network.changes == [(pytest.approx(0.1), 1500, Why.PROBE)]
     assert network.machine.report().lost == 0
 
 

@@ -284,7 +284,7 @@ def test_probes_are_acknowledged_control_packets_of_exactly_the_size_asked_for()
     site = Site()
     site.connected()
     sizes = [len(probe.datagram) + 48 for probe in probes(site.actions)]
-    assert sizes[:2] == [1280, 1492]
+    assert sizes[:2] == [1492, 1280]
     assert {probe.datagram[0] >> 3 for probe in probes(site.actions)} == {Opcode.CONTROL_V1}
 
 
@@ -337,15 +337,32 @@ def last_path(world: World) -> PathStatus:
 
 
 def test_a_clients_sizes_are_those_of_the_base_before_its_first_data_packet() -> None:
-    world = World().connect()
+    world = World()
+    world.outer_mtu = 1280
+    world.connect()
     first = fits(world.actions)[0]
     assert first.networks == EVERYTHING
     assert first.ipv6 == FamilyFit(1280, 1280 - OVERHEAD - 60)
     kinds = (flow.FitPeer, flow.AddPeer)
     assert order_of(world.actions, *kinds)[:2] == [flow.FitPeer, flow.AddPeer]
-    world.pass_time(1)
-    assert fits(world.actions)[-1].ipv6 == FamilyFit(None, 1340)
-    assert world.logged("path MTU 1472 (probe): IPv6 1400, IPv4 1400, MSS 1340/1360")
+    world.pass_time(CONVERGED)
+    assert fits(world.actions) == [first]
+    assert world.logged("path MTU 1280 (probe)")
+
+
+def test_a_wide_path_is_known_when_the_servers_options_come() -> None:
+    """So nothing is put up that would be taken down at once."""
+    world = World().connect()
+    world.pass_time(CONVERGED)
+    (only,) = fits(world.actions)
+    assert (only.ipv6, only.outer_mtu) == (FamilyFit(None, 1340), None)
+    assert world.logged("(probe): IPv6 1400, IPv4 1400, MSS 1340/1360")
+
+
+def test_a_push_of_larger_packets_lets_the_search_go_on() -> None:
+    world = World(client_world.config(host=HostConfig(tun_mtu=1300))).connect()
+    world.pass_time(CONVERGED)
+    assert last_path(world).tunnel == 1400
 
 
 @pytest.mark.parametrize("home", [HOME, HOME4], ids=["ipv6", "ipv4"])
