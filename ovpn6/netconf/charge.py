@@ -265,6 +265,17 @@ class Charge:
             raise
         self._told &= occupied
         self._applied, self._known_hops = plan, hops
+        self._own_what_peers_hold()
+
+    def _own_what_peers_hold(self) -> None:
+        """Routes of the plan in whose place a peer's stand: they come when that one goes, and are
+        ours then."""
+        held = self._sizes.held
+        wanted = {key: r for key, r in self._wanted_routes().items() if key in held}
+        if not self.ledger.routes.issuperset(wanted.values()):
+            others = frozenset(r for r in self.ledger.routes if r.key not in wanted)
+            self.ledger = replace(self.ledger, routes=others.union(wanted.values()))
+            self._write_down(self.ledger)
 
     def _observe(self, link: Link | None = None) -> ObservedState:
         ledger = self.ledger

@@ -208,6 +208,16 @@ class FitContract:
         host.release(TWO)
         assert mtus_to(bench, "2001:db8:9::9/128") == [1300]
 
+    def test_a_pin_in_whose_place_a_peers_route_stood_goes_at_the_end(
+        self, bench: Bench, host: HostState, untouched: object
+    ) -> None:
+        host.fit(outer("2001:db8:9::9", 1280))
+        host.apply(plan(*PINS))
+        host.release(ONE)
+        assert pins(bench.space) <= bench.space.own_routes()
+        host.close()
+        assert bench.snapshot() == untouched
+
     def test_outer_routes_follow_the_default_gateway(self, bench: Bench, host: HostState) -> None:
         host.apply(plan())
         host.fit(outer("2001:db8:9::9", 1280))
