@@ -2,6 +2,8 @@
 # All tests of the guest: two at a time, then those that must have the kernel to themselves.
 # There is no place for caches; the results are carried out. Every limit of the lab is three times as long.
 export OVPN6_LAB_PATIENCE=3
+python3 netns-tests/vm/guest/steady.py &
+steady=$!
 tests() {
 	results=$1
 	shift
@@ -12,4 +14,5 @@ tests() {
 status=0
 tests together -m "not alone" -n 2 --dist worksteal || status=$?
 tests alone -m alone || status=$?
+kill "$steady"
 exit "$status"

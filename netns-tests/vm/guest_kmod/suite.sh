@@ -14,6 +14,7 @@ done
 echo "loaded and unloaded $turn times"
 
 insmod "$module" compat=1 || exit 1
+python3 netns-tests/vm/guest/steady.py &
 # What is not built yet, data over TCP, is in tests that are not named here. Kernels before 6.2 cannot
 # put numbers into what they say, which the first file compares.
 theirs=netns-tests/vm/guest
