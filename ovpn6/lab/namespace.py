@@ -43,6 +43,7 @@ class Device:
     kind: str
     mtu: int
     up: bool
+    link_address: str
     received_bytes: int
     sent_bytes: int
 
@@ -182,6 +183,13 @@ class Namespace:
         """Take an address away."""
         self._address("del", device, address)
 
+    def add_neighbour(self, device: str, address: str, link_address: str) -> None:
+        """Know a neighbour's link address for good, so that nobody has to ask for it."""
+        index = self.device(device).index
+        self._netlink.neigh(
+            "replace", ifindex=index, dst=address, lladdr=link_address, state="permanent"
+        )
+
     def add_route(
         self, destination: str, via: str | IPAddress | None = None, device: str = ""
     ) -> None:
@@ -222,6 +230,7 @@ def _device(message: Any) -> Device:
         kind=(info.get("kind") if info else None) or "",
         mtu=message.get("mtu"),
         up=message.get("state") == "up",
+        link_address=message.get("address") or "",
         received_bytes=int(statistics.get("rx_bytes", 0)),
         sent_bytes=int(statistics.get("tx_bytes", 0)),
     )

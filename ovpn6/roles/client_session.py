@@ -56,7 +56,7 @@ from ovpn6.roles.client_pull import (
 from ovpn6.roles.client_push_wait import PushWait
 from ovpn6.roles.client_settings import connection_settings, spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
-from ovpn6.roles.path_mtu import PathRules, PeerPath
+from ovpn6.roles.path_mtu import PathRules, PeerPath, probes_last
 
 ANY_TIME_OPTIONS = ("auth-token",)
 """Beginnings of the options that a server may push again once the tunnel is up."""
@@ -230,7 +230,7 @@ class Session:
         steps: list[Step] = []
         for event in happened:
             steps += self._act_on(event, now)
-        return steps
+        return probes_last(steps)
 
     def _act_on(self, event: events.Event, now: Instant) -> list[Step]:
         match event:

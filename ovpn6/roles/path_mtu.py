@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from ovpn6.config.schema import Mssfix, MtuConfig, Remote, TunnelConfig
 from ovpn6.model.addresses import IPNetwork, Path
@@ -37,6 +38,13 @@ _FRAMING_OCTETS = {Framing.STUB: 1, Framing.STUB_SWAP: 1}
 _EACH_PATH = 1 << 32
 """Probes of one path are numbered from a multiple of this on."""
 _SERIOUS = frozenset({machine.Why.BLACK_HOLE, machine.Why.SILENCE})
+
+StepT = TypeVar("StepT")
+
+
+def probes_last(steps: list[StepT]) -> list[StepT]:
+    """What a connection had ready before leaves before a probe, as their replay ids tell."""
+    return sorted(steps, key=lambda step: isinstance(step, SendProbe))
 
 
 @dataclass(frozen=True, slots=True)

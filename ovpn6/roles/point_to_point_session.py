@@ -40,7 +40,7 @@ from ovpn6.roles.client_news import Answered, Authenticated, Configured, Ending,
 from ovpn6.roles.client_plan import Tunnel, describe
 from ovpn6.roles.client_settings import spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
-from ovpn6.roles.path_mtu import PathRules, PeerPath
+from ovpn6.roles.path_mtu import PathRules, PeerPath, probes_last
 from ovpn6.roles.point_to_point_plan import connection_settings, plan_tunnel, words
 
 LINGER = 1.0
@@ -213,7 +213,7 @@ class PeerSession:
         steps: list[Step] = []
         for event in happened:
             steps += self._act_on(event, now)
-        return steps
+        return probes_last(steps)
 
     def _act_on(self, event: events.Event, now: Instant) -> list[Step]:
         keys = self._keys
