@@ -96,7 +96,7 @@ def test_what_is_in_clear_is_tls_in_order_and_sent_once(
     ipv6_line: Line, authority: Authority, pairing: Pairing, wrap: Wrap
 ) -> None:
     net = ipv6_line
-    seen = _dissect(_record(net, authority, pairing, wrap), wrap)
+    seen = _dissect(_record(net, authority, pairing, wrap, goodbye=False), wrap)
 
     hellos = [kind for packet in seen for kind in packet.tls_messages]
     assert hellos[:2] == [CLIENT_HELLO, SERVER_HELLO]
@@ -112,15 +112,19 @@ def test_what_is_in_clear_is_tls_in_order_and_sent_once(
             assert replay_ids == list(range(1, len(replay_ids) + 1))
 
 
-def _record(net: Line, authority: Authority, pairing: Pairing, wrap: Wrap) -> Capture:
-    """A tunnel from its first packet to its last."""
+def _record(
+    net: Line, authority: Authority, pairing: Pairing, wrap: Wrap, *, goodbye: bool = True
+) -> Capture:
+    """A tunnel from its first packet to its last; without ``goodbye``, what a server tells a client
+    that has left already, and tells it again, is not in it."""
     lines = [ONE_PACKET_HELLO]
     with wire.watch(net) as capture:
         ends = start(net, authority, pairing, wrap=wrap, server_extra=lines, client_extra=lines)
         for address in INNER:
             assert ping(net.client, address).complete
-        ends.client.stop()
-        ends.server.stop()
+        if goodbye:
+            ends.client.stop()
+            ends.server.stop()
     return capture
 
 
