@@ -5,8 +5,6 @@ Notes every contradiction in the draft's errors and goes on, so that all are tol
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ovpn6.config import macros
 from ovpn6.config.draft import Draft, LinkDraft, LocalLine, RemoteLine
 from ovpn6.config.schema import (
@@ -25,6 +23,7 @@ from ovpn6.config.schema import (
 from ovpn6.config.values import Proto, literal_family
 from ovpn6.model.errors import Source
 from ovpn6.model.names import Family, Transport
+from ovpn6.model.records import replace
 
 
 def build_config(draft: Draft) -> TunnelConfig:

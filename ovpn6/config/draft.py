@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import field
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -39,7 +39,7 @@ from ovpn6.config.schema import (
 from ovpn6.config.values import Proto
 from ovpn6.model.errors import ConfigError, Source
 from ovpn6.model.names import Transport
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import SocketOptions
 
 

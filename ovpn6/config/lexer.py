@@ -12,10 +12,9 @@ those of OpenVPN's ``options_parse.c`` (``parse_line``, ``check_inline_file``):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ovpn6.model.errors import ConfigError, ConfigErrors, Source
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 
 COMMAND_LINE = Source("[command line]")
 """The source of directives given as arguments."""

@@ -6,7 +6,6 @@ The only module here that opens files; :mod:`ovpn6.config.files` looks whether o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ovpn6.config import document, normalise, push, rules
@@ -17,6 +16,7 @@ from ovpn6.config.lexer import COMMAND_LINE, Directive, parse_arguments, scan_te
 from ovpn6.config.reading import fold_all
 from ovpn6.config.schema import PeerConfig, PushedConfig, TunnelConfig
 from ovpn6.model.errors import ConfigError, ConfigErrors, Source
+from ovpn6.model.records import replace
 
 DEEPEST_INCLUDE = 10
 """How deep ``config`` may nest, as in OpenVPN."""

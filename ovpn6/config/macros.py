@@ -5,12 +5,12 @@ They are expanded when everything is read, and push in the order of OpenVPN 2.6 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from ovpn6.config.draft import Draft
 from ovpn6.config.schema import ServerConfig
 from ovpn6.model.addresses import IPInterface
+from ovpn6.model.records import replace
 from ovpn6.model.specs import Keepalive
 
 

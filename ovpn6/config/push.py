@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ovpn6.config.options.passed import PUSHED_REASONS
 from ovpn6.config.reading import fold_one
 from ovpn6.config.schema import PeerConfig, PushedConfig
 from ovpn6.model.errors import ConfigError, ConfigErrors, Source
+from ovpn6.model.records import replace
 
 PUSHED = Source("pushed")
 """The source of pushed options."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from ovpn6.daemon.inbox import Inbox
@@ -53,7 +52,7 @@ from ovpn6.model.flow import (
     UpdatePeer,
 )
 from ovpn6.model.names import JobId, Level, LinkId, PeerId, Transport
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import PeerCounters
 from ovpn6.netconf.interface import HostState
 

@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from ovpn6.config.schema import ProcessConfig, TunnelConfig
@@ -32,7 +31,7 @@ from ovpn6.daemon.signals import Signals
 from ovpn6.model.errors import ConfigError, ConfigErrors, HostError
 from ovpn6.model.flow import Finish, Outcome
 from ovpn6.model.names import Level
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.netconf.interface import DEFAULT_STATE_DIR
 from ovpn6.netconf.recovery import recover
 

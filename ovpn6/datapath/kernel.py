@@ -12,7 +12,6 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from ovpn6.datapath.errors import Counts, count
 from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
@@ -35,6 +34,7 @@ from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import ControlReceived, DeviceLost, LinkAccepted, LinkClosed
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId
+from ovpn6.model.records import replace
 from ovpn6.model.specs import (
     DataFormat,
     DeviceSpec,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ovpn6.datapath.errors import Counts, count
 from ovpn6.datapath.interface import ReportSink
@@ -31,6 +30,7 @@ from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.flow import FloatConflict, KeyWornOut, PeerExpired, PeerFloated, PeerInactive
 from ovpn6.model.names import Instant, KeySlot, PeerId
+from ovpn6.model.records import replace
 from ovpn6.netlink.conversation import Overrun
 
 TICK = 1.0

@@ -6,12 +6,11 @@ Several sizes go at once, so that a search takes a few round trips; what is lost
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ovpn6.doctor.echo import Echo, Outcome
 from ovpn6.doctor.facts import Hole, Place, Sweep, Told
 from ovpn6.model.addresses import IPAddress
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 
 Send = Callable[[list[int], float], Outcome]
 

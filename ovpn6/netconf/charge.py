@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import replace
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
 from ovpn6.netconf.claiming import believed, claiming
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device

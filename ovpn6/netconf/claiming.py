@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
+from ovpn6.model.records import replace
 from ovpn6.model.specs import HostPlan
 from ovpn6.netconf.forwarding import needed_settings
 from ovpn6.netconf.ledger import Ledger

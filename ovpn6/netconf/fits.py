@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import replace
 from ovpn6.model.specs import PeerFit
 from ovpn6.netconf.fitting import Claims, Ground, fitted_routes, fitted_segments
 from ovpn6.netconf.interface import Notice

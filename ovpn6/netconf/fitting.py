@@ -7,11 +7,11 @@ A peer with networks of its own gets its sizes by routes to these; one that has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import replace
 from ovpn6.model.specs import HostPlan, PeerFit, Route, RouteVia
 from ovpn6.netconf.plan import (
     DEFAULT_METRICS,

@@ -13,12 +13,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from ovpn6.model.errors import HostError, UsageError
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.netconf.ledger import Ledger, decode, decode_route, encode, encode_route
 from ovpn6.netconf.plan import KernelRoute
 from ovpn6.netconf.state_directory import StateDirectory

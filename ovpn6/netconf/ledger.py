@@ -7,12 +7,12 @@ trusted for nothing, so a name that we would not write is refused here.
 from __future__ import annotations
 
 import re
-from dataclasses import field, replace
+from dataclasses import field
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from ovpn6.model.addresses import IPInterface
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.netconf.plan import Hop, KernelRoute
 
 VERSION = 1

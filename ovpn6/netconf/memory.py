@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import field
 from ipaddress import IPv4Interface, IPv6Address
 
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork
 from ovpn6.model.errors import HostError
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, Notice
 from ovpn6.netconf.keeper import HostKeeper
 from ovpn6.netconf.ledger import Ledger

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any, TypeVar
 
 from ovpn6.model.addresses import IPAddress, IPInterface
 from ovpn6.model.errors import HostError
+from ovpn6.model.records import replace
 from ovpn6.netconf.fragment_table import FragmentTable
 from ovpn6.netconf.interface import ROUTE_PROTOCOL
 from ovpn6.netconf.namespace import FibEntry, Link

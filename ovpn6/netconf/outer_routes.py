@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
 from ipaddress import ip_network
 
 from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
+from ovpn6.model.records import replace
 from ovpn6.model.specs import PeerFit
 from ovpn6.netconf.fitting import Claims
 from ovpn6.netconf.interface import Notice

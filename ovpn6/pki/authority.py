@@ -11,12 +11,11 @@ The directory is shared by the processes that open it; each change happens under
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ovpn6.model.errors import ConfigError
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.pki import certificates, profile, storage, wrap_keys
 from ovpn6.pki.certificates import KeyType, Pair, Purpose
 from ovpn6.pki.index import Entry, Index

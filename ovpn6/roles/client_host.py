@@ -11,12 +11,11 @@ Source: OpenVPN ``init.c`` (do_up, do_open_tun, do_close_tun, do_route, run_up_d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.flow import Action, ApplyHost, RunScript
 from ovpn6.model.names import Instant, Level
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import HostPlan, ScriptResult
 from ovpn6.roles.client_env import remotes_environment, script_call, tunnel_environment
 from ovpn6.roles.client_jobs import JobIds, Jobs

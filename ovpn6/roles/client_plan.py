@@ -7,13 +7,13 @@ tls_session_update_crypto_params), ``comp.c``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network
 
 from ovpn6.config.schema import PushedConfig, Remote, TunnelConfig
 from ovpn6.model.addresses import IPAddress, IPInterface, IPNetwork, Path
 from ovpn6.model.names import NO_PEER_ID, PeerId, Transport
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import DataFormat, Framing, HostPlan, Keepalive, PeerSpec, Route
 from ovpn6.mtu.overhead import IPV6_MINIMUM
 from ovpn6.protocol.negotiation_rules import options_words

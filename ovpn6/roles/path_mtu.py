@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from ovpn6.config.schema import Mssfix, MtuConfig, Remote, TunnelConfig
@@ -18,7 +17,7 @@ from ovpn6.model.addresses import IPNetwork, Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.flow import Action, FitPeer, Log, PacketTooBig, ReleaseFit, SendProbe
 from ovpn6.model.names import Instant, Level, PeerId, SessionId, Transport
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import DataFormat, FamilyFit, Framing, PeerFit
 from ovpn6.model.status import PathStatus
 from ovpn6.mtu import path as machine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 
 from ovpn6.config.schema import ServerConfig, TunnelConfig
@@ -26,7 +26,7 @@ from ovpn6.model.names import (
     SessionId,
     Transport,
 )
-from ovpn6.model.records import dataclass
+from ovpn6.model.records import dataclass, replace
 from ovpn6.model.specs import ScriptCall
 from ovpn6.protocol.events import Event
 from ovpn6.roles.address_pool import AddressPool

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 
 from ovpn6.model.addresses import Path
 from ovpn6.model.errors import UsageError
 from ovpn6.model.flow import AddPeer, DropKey, InstallKey, SwapKeys, UpdatePeer
 from ovpn6.model.names import Instant, KeyId, KeySlot, Level, Transport
+from ovpn6.model.records import replace
 from ovpn6.model.specs import KeyMaterial, PeerSpec
 from ovpn6.protocol.messages import push_replies
 from ovpn6.protocol.negotiation_rules import IvProto

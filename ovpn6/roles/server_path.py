@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ovpn6.model.addresses import Path
 from ovpn6.model.errors import HostError
 from ovpn6.model.flow import Action, Log, PacketTooBig, SendProbe
 from ovpn6.model.names import Instant
+from ovpn6.model.records import replace
 from ovpn6.roles.path_mtu import PathRules, PeerPath
 from ovpn6.roles.push import pushed_mtu
 from ovpn6.roles.server_core import ServerCore

@@ -6,12 +6,12 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, field, fields, replace
+from dataclasses import FrozenInstanceError, field, fields
 from typing import Any, cast
 
 import pytest
 
-from ovpn6.model.records import dataclass, prepare
+from ovpn6.model.records import dataclass, prepare, replace
 
 MAKERS = [dataclass, dataclasses.dataclass]
 
@@ -105,12 +105,19 @@ def test_other_records_change_and_have_no_hash(maker: Any) -> None:
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_the_standard_librarys_functions_work(maker: Any) -> None:
+@pytest.mark.parametrize("replace", [replace, dataclasses.replace])
+def test_a_copy_has_other_values(maker: Any, replace: Callable[..., Any]) -> None:
     thing = frozen(maker)("a", 5)
     changed = replace(thing, size=6)
     assert (changed.size, changed.name, thing.size) == (6, "a", 5)
+    assert type(changed) is type(thing)
     with pytest.raises(TypeError):
         replace(thing, colour="red")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_the_standard_librarys_functions_work(maker: Any) -> None:
+    thing = frozen(maker)("a", 5)
     names = [found.name for found in fields(thing)]
     assert names == ["name", "size", "parts", "secret", "seen"]
     assert fields(thing)[1].default == 3

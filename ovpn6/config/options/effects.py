@@ -7,7 +7,7 @@ has the sections ``pushed`` and ``peer`` besides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -17,6 +17,7 @@ from ovpn6.config.options.row import Effect
 from ovpn6.config.schema import FileRef, TunnelConfig
 from ovpn6.config.values import Parser
 from ovpn6.model.errors import ConfigError
+from ovpn6.model.records import replace
 
 INLINE_MARK = "[[INLINE]]"
 """Stands for the text of an inline block wherever configuration is shown."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
@@ -23,6 +22,7 @@ from ovpn6.config.values import (
     one_of,
 )
 from ovpn6.model.errors import ConfigError
+from ovpn6.model.records import replace
 
 _SECTION = "Tunnel interface and routes"
 _MTU = integer(100, 65535)
