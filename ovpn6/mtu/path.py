@@ -167,6 +167,11 @@ class PathMtu:
         """The largest size worth probing, octets."""
         return self._ceiling
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether a probe is on its way that is larger than the path MTU in use."""
+        return any(size > self._size for size in self._counts.flying.values())
+
     def begin(self, now: Instant) -> list[Action]:
         """The path is there: confirm the base size, and try the largest, which most paths carry."""
         self._since = now

@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import PeerId
 from ovpn6.model.records import replace
 from ovpn6.model.specs import HostPlan, PeerFit, RouteVia
-from ovpn6.netconf.claiming import believed, claiming
+from ovpn6.netconf.claiming import ReadOthers, believed, claiming
 from ovpn6.netconf.fitting import Ground, fitted_plan, has_whole_device
 from ovpn6.netconf.forwarding import (
     of_version,
@@ -232,7 +233,7 @@ class Charge:
         assumed: ObservedState | None = None,
     ) -> None:
         """``link`` is what was seen of the device just now, ``assumed`` stands for a look."""
-        others = self._journal.others()
+        others = cache(self._journal.others)
         done: list[Change] = []
         occupied: set[KernelRoute] = set()
         try:
@@ -306,7 +307,7 @@ class Charge:
                 self._notice(f"{error}; what there is stays")
         return hops
 
-    def _perform(self, change: Change, claims: Ledger, others: tuple[Ledger, ...]) -> bool:
+    def _perform(self, change: Change, claims: Ledger, others: ReadOthers) -> bool:
         """Carry one change out and note it; False when somebody else's route is in the way."""
         tunnel, ledger = self._tunnel, self.ledger
         match change:
@@ -328,7 +329,7 @@ class Charge:
                 self._namespaces[new.namespace].replace_route(new)
                 self.ledger = replace(ledger, routes=ledger.routes - {old} | {new})
             case RemoveRoute(route):
-                if route not in claimed_routes(others):
+                if route not in claimed_routes(others()):
                     self._namespaces[route.namespace].remove_route(route)
                 self.ledger = replace(ledger, routes=ledger.routes - {route})
             case EnableForwarding(version):
@@ -354,7 +355,7 @@ class Charge:
         self.ledger = replace(self.ledger, routes=self.ledger.routes | {route})
         return True
 
-    def _enable_forwarding(self, version: int, claims: Ledger, others: tuple[Ledger, ...]) -> None:
+    def _enable_forwarding(self, version: int, claims: Ledger, others: ReadOthers) -> None:
         settings = of_version(claims.settings, version)
         try:
             write_settings(self._tunnel, settings)
@@ -367,9 +368,9 @@ class Charge:
             settings=self.ledger.settings + settings,
         )
 
-    def _restore_forwarding(self, version: int, claims: Ledger, others: tuple[Ledger, ...]) -> None:
+    def _restore_forwarding(self, version: int, claims: Ledger, others: ReadOthers) -> None:
         gone = of_version(claims.settings, version)
-        needed = claimed_settings(others, self.ledger.tunnel_namespace)
+        needed = claimed_settings(others(), self.ledger.tunnel_namespace)
         restore_settings(self._tunnel, gone, needed)
         self.ledger = replace(
             self.ledger,
@@ -377,7 +378,7 @@ class Charge:
             settings=tuple(s for s in self.ledger.settings if s not in gone),
         )
 
-    def _revert(self, done: Iterable[Change], others: tuple[Ledger, ...]) -> None:
+    def _revert(self, done: Iterable[Change], others: ReadOthers) -> None:
         claims = self._written or self.ledger
         for change in reversed(list(done)):
             # What cannot be taken back now stays in the ledger, and so is undone on close.

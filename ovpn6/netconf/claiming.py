@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ovpn6.model.records import replace
 from ovpn6.model.specs import HostPlan
@@ -19,6 +19,9 @@ from ovpn6.netconf.plan import (
     SetMtu,
     SetUp,
 )
+
+ReadOthers = Callable[[], Iterable[Ledger]]
+"""What other instances hold; it is read where it matters only."""
 
 
 def believed(ledger: Ledger, plan: HostPlan) -> ObservedState:
@@ -37,7 +40,7 @@ def believed(ledger: Ledger, plan: HostPlan) -> ObservedState:
 
 
 def claiming(
-    ledger: Ledger, todo: Iterable[Change], tunnel: Namespace, others: Iterable[Ledger]
+    ledger: Ledger, todo: Iterable[Change], tunnel: Namespace, others: ReadOthers
 ) -> Ledger:
     """The ledger that covers the changes as well, whether or not they succeed."""
     for change in todo:
@@ -53,7 +56,7 @@ def claiming(
             case EnableForwarding(version):
                 inherited = {
                     setting.name: setting
-                    for other in others
+                    for other in others()
                     if other.tunnel_namespace == ledger.tunnel_namespace
                     for setting in other.settings
                 }

@@ -61,6 +61,10 @@ from ovpn6.roles.path_mtu import PathRules, PeerPath, probes_last
 ANY_TIME_OPTIONS = ("auth-token",)
 """Beginnings of the options that a server may push again once the tunnel is up."""
 
+ANSWERS_WAIT = 0.001
+"""Seconds that a tunnel waits, once the server's options are there, for what its probes bring: most
+answers come with the options, and spare the host the sizes of the base."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -103,6 +107,8 @@ class Session:
         self._ends_at: Instant | None = None
         self._push = PushAssembly()
         self._push_wait: PushWait | None = None
+        self._planned: Tunnel | None = None
+        self._planned_until: Instant | None = None
         self._keys: KeyRing | None = None
         self._sizes: PeerPath | None = None
 
@@ -144,11 +150,14 @@ class Session:
             steps += self._keys.tick(now)
         if self._sizes is not None:
             steps += self._sizes.tick(now)
+        if self._planned is not None and _is_due(self._planned_until, now):
+            steps += self._configure(self._planned, now)
         return steps + self._ask_for_push(now)
 
     def next_deadline(self) -> Instant | None:
         """When :meth:`tick` is wanted."""
-        moments = [self._answer_due, self._ends_at, self._connection.next_deadline()]
+        moments = [self._answer_due, self._ends_at, self._planned_until]
+        moments.append(self._connection.next_deadline())
         if self._keys is not None:
             moments.append(self._keys.next_deadline())
         if self._sizes is not None:
@@ -237,7 +246,7 @@ class Session:
             case events.Transmit():
                 return [SendControl(self.path, event.datagram)]
             case events.ProbeAnswered():
-                return [*self._sizes.answered(event.probe, now)] if self._sizes else []
+                return self._probe_answered(event.probe, now)
             case events.Hello():
                 return self._hello(event)
             case events.Exchanged():
@@ -278,11 +287,19 @@ class Session:
             Authenticated(),
         ]
 
+    def _probe_answered(self, probe: int, now: Instant) -> list[Step]:
+        if self._sizes is None:
+            return []
+        steps: list[Step] = [*self._sizes.answered(probe, now)]
+        if self._planned is not None and not self._sizes.may_grow:
+            steps += self._configure(self._planned, now)
+        return steps
+
     # --- the push ------------------------------------------------------------------------------
 
     def _ask_for_push(self, now: Instant) -> list[Step]:
         wait = self._push_wait
-        if wait is None:
+        if wait is None or self._planned is not None:
             return []
         if wait.is_over(now):
             self._push_wait = None
@@ -329,7 +346,7 @@ class Session:
             self._wallet.give_token(pushed.auth_token, pushed.auth_token_user)
             self._connection.set_credentials(self._wallet.current)
             steps.append(log(Level.INFO, "The server gave a token to use as password"))
-        if self.tunnel is not None or self._push_wait is None:
+        if self.tunnel is not None or self._planned is not None or self._push_wait is None:
             return steps
         context = self._context
         tunnel = plan_tunnel(
@@ -340,12 +357,15 @@ class Session:
             self.path.remote.address,
             self._server_options,
         )
+        if self._sizes is not None and self._sizes.may_grow:
+            self._planned, self._planned_until = tunnel, Instant(now + ANSWERS_WAIT)
+            return steps
         return steps + self._configure(tunnel, now)
 
     def _configure(self, tunnel: Tunnel, now: Instant) -> list[Step]:
         """The peer and its key go to the datapath; a key that was renegotiated while the server
         made us wait is the one to use."""
-        self._push_wait = None
+        self._push_wait = self._planned = self._planned_until = None
         self.tunnel = tunnel
         self._keys = KeyRing(tunnel.peer, self._reneg_sec)
         if tunnel.dynamic_tls_crypt:

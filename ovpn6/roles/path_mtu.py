@@ -138,6 +138,11 @@ class PeerPath:
         """When something is due."""
         return None if self._machine is None else self._machine.deadline
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether a probe is on its way whose answer makes the sizes larger."""
+        return self._machine is not None and self._machine.may_grow
+
     # --- what happens --------------------------------------------------------------------------
 
     def acknowledged(self, now: Instant) -> list[Action]:
