@@ -98,6 +98,10 @@ class MemoryNamespace:
         """By index."""
         return self.links[index].name if index in self.links else ""
 
+    def link_names(self) -> dict[int, str]:
+        """All of them."""
+        return {index: link.name for index, link in self.links.items()}
+
     def set_mtu(self, index: int, mtu: int) -> None:
         """Octets."""
         self._operate(f"set mtu {mtu}", index)

@@ -109,6 +109,9 @@ class Namespace(Protocol):
     def link_name(self, index: int) -> str:
         """The name of an interface; "" when there is none."""
 
+    def link_names(self) -> dict[int, str]:
+        """The names of all interfaces, by index."""
+
     def set_mtu(self, index: int, mtu: int) -> None:
         """Octets."""
 

@@ -85,6 +85,12 @@ class NetlinkNamespace:
         found = self._get_link("look up an interface", {"index": index}, {})
         return found.name if found is not None else ""
 
+    def link_names(self) -> dict[int, str]:
+        """By a dump."""
+        brief = {"IFLA_EXT_MASK": _SKIP_STATISTICS}
+        found = self._request("list interfaces", RTM_GETLINK, LinkMessage, {}, brief, DUMP)
+        return {message["index"]: message.get_attr("IFLA_IFNAME") for message in found}
+
     def set_mtu(self, index: int, mtu: int) -> None:
         """Octets."""
         self._set_link(f"set mtu {mtu}", {"index": index}, {"IFLA_MTU": mtu})

@@ -39,6 +39,7 @@ class PeerSizes:
         """Make ready what takes a while, before a peer waits for it."""
         self._segments.prepare()
         self._fragments.prepare()
+        self._device_names = self._underlay.link_names()
 
     @property
     def held(self) -> frozenset[RouteKey]:

@@ -61,7 +61,7 @@ from ovpn6.roles.path_mtu import PathRules, PeerPath, probes_last
 ANY_TIME_OPTIONS = ("auth-token",)
 """Beginnings of the options that a server may push again once the tunnel is up."""
 
-ANSWERS_WAIT = 0.001
+ANSWERS_WAIT = 0.003
 """Seconds that a tunnel waits, once the server's options are there, for what its probes bring: most
 answers come with the options, and spare the host the sizes of the base."""
 
