@@ -180,7 +180,7 @@ class World:
     ``names`` maps host names to addresses, () fails; ``scripts`` maps a kind to its result, None
     never answers; a socket to an ``unreachable`` address fails, one to a ``stalled`` address never
     opens; ``lose`` decides of each datagram whether it is lost. ``outer_mtu`` is every path's,
-    ``interface_mtu`` what our own interface takes.
+    ``interface_mtu`` what our own interface takes. Probes take ``probe_delay`` seconds longer.
     """
 
     def __init__(
@@ -198,6 +198,7 @@ class World:
         self.scripts: dict[str, ScriptResult | None] = {}
         self.lose: Callable[[str, bytes], bool] = lambda to, datagram: False
         self.outer_mtu = self.interface_mtu = 1500
+        self.probe_delay = 0.0
         self.unreachable: set[Endpoint] = set()
         self.stalled: set[Endpoint] = set()
         self.now = Instant(1000.0)
@@ -382,9 +383,10 @@ class World:
             error = HostError("send probe", "Message too long", errno.EMSGSIZE)
             self._tell_later(flow.ActionFailed(action, error))
         elif size <= self.outer_mtu:
-            self._to_server(flow.SendControl(action.path, action.datagram))
+            probe = flow.SendControl(action.path, action.datagram)
+            self._to_server(probe, DELAY + self.probe_delay)
 
-    def _to_server(self, action: flow.SendControl) -> None:
+    def _to_server(self, action: flow.SendControl, delay: float = DELAY) -> None:
         server = self.servers.get(action.path.remote)
         if server is None or self.lose("server", action.datagram):
             return
@@ -394,7 +396,7 @@ class World:
             with contextlib.suppress(PeerError):
                 self._from_server(server, server.receive(source, action.datagram, self.now))
 
-        self._later(DELAY, arrive)
+        self._later(delay, arrive)
 
     def _from_server(self, server: Server, datagrams: Iterable[bytes]) -> None:
         for datagram in datagrams:

@@ -15,6 +15,8 @@ from ovpn6.model.names import LinkId, PeerId, Signal, Transport
 from ovpn6.model.specs import FamilyFit, PeerFit
 from ovpn6.model.status import PathStatus
 from ovpn6.protocol.packets import Opcode
+from ovpn6.roles.client_push_wait import FIRST_REQUEST
+from ovpn6.roles.client_session import ANSWERS_WAIT
 from tests.roles import client_world, point_to_point_world
 from tests.roles.client_world import HOME, HOME4, PUSH, Server, World
 from tests.roles.point_to_point_world import Pair, Wish
@@ -357,6 +359,31 @@ def test_a_wide_path_is_known_when_the_servers_options_come() -> None:
     (only,) = fits(world.actions)
     assert (only.ipv6, only.outer_mtu) == (FamilyFit(None, 1340), None)
     assert world.logged("(probe): IPv6 1400, IPv4 1400, MSS 1340/1360")
+
+
+@pytest.mark.parametrize(("late", "count"), [(ANSWERS_WAIT / 2, 1), (ANSWERS_WAIT * 5, 2)])
+def test_answers_that_come_soon_after_the_servers_options_are_waited_for(
+    late: float, count: int
+) -> None:
+    world = World()
+    world.probe_delay = FIRST_REQUEST + late
+    world.connect()
+    world.pass_time(CONVERGED)
+    found = fits(world.actions)
+    assert len(found) == count
+    assert found[-1].ipv6 == FamilyFit(None, 1340)
+    kinds = (flow.FitPeer, flow.AddPeer)
+    assert order_of(world.actions, *kinds)[:2] == [flow.FitPeer, flow.AddPeer]
+    assert len(world.of(flow.AddPeer)) == 1
+
+
+def test_a_tunnel_does_not_wait_long_for_answers_that_do_not_come() -> None:
+    unprobed = World(client_world.config(mtu=MtuConfig(mtu_disc="no"))).connect()
+    world = World()
+    world.outer_mtu = 1279
+    world.connect()
+    assert fits(world.actions)[0].ipv6.mtu == 1280
+    assert world.now - unprobed.now == pytest.approx(ANSWERS_WAIT)
 
 
 def test_a_push_of_larger_packets_lets_the_search_go_on() -> None:
