@@ -22,7 +22,10 @@ packages:
 
 $(STAMP): pyproject.toml setup.py $(wildcard ovpn6/datapath/fastpath/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -f $(FASTPATH)/*.so
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@ls $(FASTPATH)/*.so >/dev/null || ! command -v cc >/dev/null || { \
+		echo "the native worker did not build, although there is a compiler: $(BIN)/python setup.py build_ext" >&2; exit 1; }
 	@touch $@
 
 check: $(STAMP) lint types unit ## lint, types and unit tests; no root, under a minute
