@@ -459,6 +459,8 @@ class PushedConfig:
     word is a format this end did not offer."""
     ecn_marks: bool = False
     """The server carries congestion marks of outer packets inside; of ovpn6 alone."""
+    numbered_probes: bool = False
+    """The server answers numbered probes of the path's MTU; of ovpn6 alone."""
     tun_mtu: int | None = None
     ping: int | None = None
     ping_restart: int | None = None

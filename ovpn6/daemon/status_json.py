@@ -60,6 +60,7 @@ def _path(facts: StatusFacts, peer: PeerStatus) -> dict[str, Any] | None:
         "since": _unix(facts, sizes.since),
         "probes_sent": sizes.sent,
         "probes_lost": sizes.lost,
+        "numbered_probes": sizes.numbered,
         "outer_fragments": facts.fragments.get(peer.peer, 0),
     }
 

@@ -12,7 +12,7 @@ class PathStatus:
     """What fits through the path to a peer. ``path``: the largest outer packet, None where it is
     not found out; ``tunnel``: the largest inner packet that travels in one outer packet.
     ``learned`` says from what, ``since`` is on the role's clock; ``sent`` and ``lost`` count
-    probes."""
+    probes, ``numbered`` says whether they are those of ovpn6 alone."""
 
     path: int | None
     tunnel: int
@@ -20,6 +20,7 @@ class PathStatus:
     since: Instant
     sent: int = 0
     lost: int = 0
+    numbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

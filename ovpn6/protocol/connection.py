@@ -30,6 +30,7 @@ from ovpn6.protocol.key_derivation import (
 from ovpn6.protocol.key_exchange import KeyMethod2
 from ovpn6.protocol.negotiation import Negotiation, NegotiationPlan, State
 from ovpn6.protocol.negotiation_rules import parse_peer_info
+from ovpn6.protocol.numbered_probes import ANSWER_SIZE, Answer, FlyingProbes, Probe, decode_probe
 from ovpn6.protocol.packets import CLIENT_RESETS, ControlPacket, Opcode, decode_first_byte
 from ovpn6.protocol.probing import AckOrder, ProbeIds
 from ovpn6.protocol.reliability import AckQueue
@@ -101,6 +102,7 @@ class Connection:
         self._probes = ProbeIds()
         """Of the newest negotiation."""
         self._ack_order = AckOrder()
+        self._numbered = FlyingProbes(entropy)
         self._waiting_texts: list[str] = []
         self._dynamic_secret = SecretBytes(b"")
         """What dynamic tls-crypt begins with; the first negotiation may be gone by then."""
@@ -144,6 +146,8 @@ class Connection:
         if negotiation is None:
             happened += self._begin_renegotiation(packet.key_id, now, by_peer=True)
             negotiation = self._must_newest()
+        if packet.opcode is Opcode.ACK_V1 and not packet.acks and packet.payload:
+            return self._numbered_received(packet, negotiation, len(datagram), now)
         if packet.message_id is not None:
             negotiation.receive(packet.opcode, packet.message_id, packet.payload, now)
         if self._session.remote is None:
@@ -221,9 +225,23 @@ class Connection:
             key_id, AckQueue(), now, Opcode.CONTROL_V1, message_id, bytes(padding)
         )
 
+    def numbered_probe(self, probe: int, octets: int, now: Instant) -> bytes | None:
+        """As :meth:`probe`, for a peer that has said that it answers these: any number of them at
+        a time, and while keys are being exchanged too."""
+        negotiation = self._finished_by_both()
+        if negotiation is None:
+            return None
+        key_id = negotiation.plan.key_id
+        size = octets - self._session.smallest_ack(key_id)
+        if size < ANSWER_SIZE:
+            return None
+        asked = Probe(self._numbered.begin(probe, octets), size)
+        return self._session.build(key_id, AckQueue(), now, payload=asked.encode())
+
     def forget_probes(self) -> None:
         """The peer is reached by another path: answers to probes of the old one count nothing."""
         self._probes.forget()
+        self._numbered.forget()
 
     # --- what a role decides -------------------------------------------------------------------
 
@@ -335,6 +353,27 @@ class Connection:
                 self._older = None
             happened.append(events.KeyExpired(key_id))
         return happened
+
+    def _finished_by_both(self) -> Negotiation | None:
+        """The newest that the peer has finished too."""
+        newest, older = self._must_newest(), self._older
+        if newest.state is State.ACKNOWLEDGED:
+            return newest
+        return older if older is not None and older.established else None
+
+    def _numbered_received(
+        self, packet: ControlPacket, negotiation: Negotiation, octets: int, now: Instant
+    ) -> list[Event]:
+        """A numbered probe, which is answered at once and forgotten; or the answer to one."""
+        if not negotiation.established:
+            raise PeerError("a probe before the peer is known")
+        message = decode_probe(packet.payload)
+        if isinstance(message, Answer):
+            probe = self._numbered.answered(message)
+            return [] if probe is None else [events.ProbeAnswered(probe)]
+        answer = Answer(message.number, octets).encode()
+        reply = self._session.build(packet.key_id, AckQueue(), now, payload=answer)
+        return [events.Transmit(reply)]
 
     # --- packets and events out ----------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class Transmit:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswered:
-    """The peer has the datagram that :meth:`Connection.probe` made."""
+    """The peer has the datagram that :meth:`Connection.probe` or ``numbered_probe`` made."""
 
     probe: int
 

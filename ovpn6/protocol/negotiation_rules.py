@@ -42,6 +42,10 @@ CLIENT_IV_PROTO = (
 """What our client can do on every data path."""
 
 
+NUMBERED_PROBES = "IV_NUMBERED_PROBES"
+"""What an end says with the value 1 that answers numbered probes, as every end of ours does."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerCapabilities:
     """What a client said it can do. ``mtu`` is IV_MTU; ``occ_cipher`` the options string's own."""
@@ -57,6 +61,8 @@ class PeerCapabilities:
     comp_stub_v2: bool
     ecn: bool = False
     """``IV_ECN=1``, of ovpn6 alone: carries congestion marks of outer packets inside."""
+    numbered_probes: bool = False
+    """``IV_NUMBERED_PROBES=1``, of ovpn6 alone: answers ``numbered_probes.py``."""
 
     @classmethod
     def parse(cls, peer_info: Mapping[str, str], options: str) -> PeerCapabilities:
@@ -80,6 +86,7 @@ class PeerCapabilities:
             comp_stub=peer_info.get("IV_COMP_STUB") == "1",
             comp_stub_v2=peer_info.get("IV_COMP_STUBv2") == "1",
             ecn=peer_info.get("IV_ECN") == "1",
+            numbered_probes=peer_info.get(NUMBERED_PROBES) == "1",
         )
 
     def has(self, bits: IvProto) -> bool:
@@ -232,6 +239,7 @@ def client_peer_info(
         lines += ["IV_LZO_STUB=1", "IV_COMP_STUB=1", "IV_COMP_STUBv2=1"]
     if ecn:
         lines.append("IV_ECN=1")
+    lines.append(f"{NUMBERED_PROBES}=1")
     lines += [f"{name}={value}" for name, value in extra]
     return "".join(f"{line}\n" for line in lines)
 

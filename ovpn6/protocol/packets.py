@@ -59,7 +59,8 @@ class ControlPacket:
     """One control packet in clear.
 
     ``remote_session_id`` is on the wire only when ``acks`` is not empty; ``message_id`` is None for
-    ACK_V1 and only then.
+    ACK_V1 and only then. What follows the acks of an ACK_V1 is nothing to OpenVPN; see
+    ``numbered_probes.py``.
     """
 
     opcode: Opcode
@@ -110,7 +111,8 @@ def decode_control(header: bytes, body: bytes) -> ControlPacket:
     acks = tuple(MessageId(int.from_bytes(body[i : i + 4], "big")) for i in range(1, offset, 4))
     offset += 8 if count else 0
     if opcode is Opcode.ACK_V1:
-        return ControlPacket(opcode, key_id, SessionId(header[1:]), acks, remote)
+        payload = body[offset:]
+        return ControlPacket(opcode, key_id, SessionId(header[1:]), acks, remote, payload=payload)
     if len(body) < offset + 4:
         raise PeerError("control packet ends inside its message id")
     message_id = MessageId(int.from_bytes(body[offset : offset + 4], "big"))

@@ -15,7 +15,12 @@ from ovpn6.model.names import NO_PEER_ID, PeerId
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DataFormat
 from ovpn6.protocol.key_derivation import EKM_PEER_ID_LABEL
-from ovpn6.protocol.negotiation_rules import IvProto, PeerCapabilities, choose_cipher
+from ovpn6.protocol.negotiation_rules import (
+    NUMBERED_PROBES,
+    IvProto,
+    PeerCapabilities,
+    choose_cipher,
+)
 
 IV_PROTO = (
     IvProto.DATA_V2
@@ -39,7 +44,8 @@ class Disagreement(PeerError):
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """What both ends do. ``control_exit``: goodbye is said in the control channel. ``copy_ecn``:
-    each carries congestion marks of outer packets inside, so inner ones may go outside."""
+    each carries congestion marks of outer packets inside, so inner ones may go outside.
+    ``numbered_probes``: the peer answers those."""
 
     cipher: str
     peer: PeerId
@@ -48,6 +54,7 @@ class Agreement:
     control_exit: bool
     data_format: DataFormat = DataFormat.CLASSIC
     copy_ecn: bool = False
+    numbered_probes: bool = False
 
     def __str__(self) -> str:
         return (
@@ -92,6 +99,7 @@ def agree(
             else DataFormat.CLASSIC
         ),
         copy_ecn=ecn and peer.ecn,
+        numbered_probes=peer.numbered_probes,
     )
 
 
@@ -107,6 +115,7 @@ def peer_info(
     pairs = [("IV_CIPHERS", ":".join(ciphers)), ("IV_PROTO", str(int(bits)))]
     if ecn:
         pairs.append(("IV_ECN", "1"))
+    pairs.append((NUMBERED_PROBES, "1"))
     return "".join(f"{name}={value}\n" for name, value in (*pairs, *extra))
 
 

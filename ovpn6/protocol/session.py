@@ -99,7 +99,11 @@ class Session:
 
     def smallest_control(self, key_id: KeyId) -> int:
         """Octets of a datagram that holds a control packet without acknowledgements or payload."""
-        return HEADER_SIZE + self.wrapper_for(key_id).overhead + 1 + 4
+        return self.smallest_ack(key_id) + 4
+
+    def smallest_ack(self, key_id: KeyId) -> int:
+        """The same of a packet without message id."""
+        return HEADER_SIZE + self.wrapper_for(key_id).overhead + 1
 
     def wrapper_for(self, key_id: KeyId) -> Wrapper:
         """Which wrapper protects packets of a negotiation."""

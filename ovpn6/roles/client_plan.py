@@ -52,6 +52,7 @@ class Tunnel:
     is said in the control channel. ``foreign`` and ``setenv`` are for scripts, ``notices`` for the
     log. ``ifconfig_remote`` is the other end's IPv4 address where ``ifconfig`` names it,
     ``peer_routes`` lead to the other end where the addresses' prefixes do not.
+    ``numbered_probes``: the other end answers those.
     """
 
     cipher: str
@@ -80,6 +81,7 @@ class Tunnel:
     ifconfig_remote: IPAddress | None = None
     peer_routes: tuple[Route, ...] = ()
     copy_ecn: bool = False
+    numbered_probes: bool = False
     notices: tuple[str, ...] = field(default=(), compare=False)
 
     def peer_spec(self, path: Path) -> PeerSpec:
@@ -176,6 +178,7 @@ def plan_tunnel(
         foreign=pushed.dhcp_options,
         setenv=pushed.setenv,
         copy_ecn=means.ecn and pushed.ecn_marks,
+        numbered_probes=pushed.numbered_probes,
         notices=tuple(notices),
     )
 

@@ -386,7 +386,7 @@ class Session:
         """While the server's options are on their way the path is looked at already."""
         data_format = DataFormat.EPOCH if self._context.data_epoch else DataFormat.CLASSIC
         rules = PathRules.expected(self._context.config, self.target.remote, data_format)
-        self._sizes = PeerPath(rules, self.path, self._connection.probe)
+        self._sizes = PeerPath(rules, self.path, self._connection)
         return self._sizes.acknowledged(now) if self._connection.acknowledged else []
 
     def _fit(self, tunnel: Tunnel, now: Instant) -> list[Action]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ovpn6.config.schema import Mssfix, MtuConfig, Remote, TunnelConfig
 from ovpn6.model.addresses import IPNetwork, Path
@@ -26,9 +26,6 @@ from ovpn6.mtu.timing import Timing
 from ovpn6.protocol.packets import HEADER_SIZE, Opcode
 from ovpn6.roles.client_plan import Tunnel
 
-MakeProbe = Callable[[int, int, Instant], bytes | None]
-"""``Connection.probe``: number, octets of UDP payload, now."""
-
 _LARGEST = 65_535
 _BASE = {4: 1200, 6: IPV6_MINIMUM}
 """Over IPv4 the other side of a NAT64 carries 20 octets less than IPv6's least."""
@@ -36,6 +33,7 @@ _OUTER_HEADERS = {4: 28, 6: 48}
 _FRAMING_OCTETS = {Framing.STUB: 1, Framing.STUB_SWAP: 1}
 _EACH_PATH = 1 << 32
 """Probes of one path are numbered from a multiple of this on."""
+_PROBE_OPCODES = (Opcode.CONTROL_V1, Opcode.ACK_V1)
 _SERIOUS = frozenset({machine.Why.BLACK_HOLE, machine.Why.SILENCE})
 
 StepT = TypeVar("StepT")
@@ -46,12 +44,22 @@ def probes_last(steps: list[StepT]) -> list[StepT]:
     return sorted(steps, key=lambda step: isinstance(step, SendProbe))
 
 
+class Prober(Protocol):
+    """A ``Connection``, as far as it makes probes. ``octets`` are those of the UDP payload."""
+
+    def probe(self, probe: int, octets: int, now: Instant) -> bytes | None:
+        """One that every peer answers."""
+
+    def numbered_probe(self, probe: int, octets: int, now: Instant) -> bytes | None:
+        """One that needs agreement."""
+
+
 @dataclass(frozen=True, slots=True)
 class PathRules:
     """What is agreed on with a peer, and what the operator wants.
 
     ``device`` is the MTU that the tunnel device has by itself, ``limit`` the largest inner packet
-    that the peer takes, if that is less.
+    that the peer takes, if that is less. ``numbered_probes``: the peer answers those.
     """
 
     config: MtuConfig
@@ -60,6 +68,7 @@ class PathRules:
     limit: int
     data_format: DataFormat = DataFormat.CLASSIC
     framing: Framing = Framing.NONE
+    numbered_probes: bool = False
 
     def encapsulation(self, path: Path) -> Encapsulation:
         """Of data packets on a path."""
@@ -102,6 +111,7 @@ class PathRules:
             limit=tunnel.mtu,
             data_format=tunnel.data_format,
             framing=tunnel.framing,
+            numbered_probes=tunnel.numbered_probes,
         )
 
     @property
@@ -121,10 +131,10 @@ class PeerPath:
     ``deadline`` is when :meth:`tick` is wanted next.
     """
 
-    def __init__(self, rules: PathRules, path: Path, make_probe: MakeProbe) -> None:
+    def __init__(self, rules: PathRules, path: Path, prober: Prober) -> None:
         self._rules = rules
         self._path = path
-        self._make_probe = make_probe
+        self._prober = prober
         self._machine = self._new_machine()
         self._first_probe = 0
         self._can_be_probed = False
@@ -215,7 +225,15 @@ class PeerPath:
             return PathStatus(None, fits, "configuration", self._since)
         report = self._machine.report()
         since = max(report.since, self._since)
-        return PathStatus(report.size, fits, report.why.value, since, report.sent, report.lost)
+        return PathStatus(
+            report.size,
+            fits,
+            report.why.value,
+            since,
+            report.sent,
+            report.lost,
+            self._rules.numbered_probes,
+        )
 
     # --- the machine ---------------------------------------------------------------------------
 
@@ -251,7 +269,9 @@ class PeerPath:
     def _probe(self, order: machine.SendProbe, now: Instant) -> list[Action]:
         number = self._first_probe + order.probe
         payload = order.size - _OUTER_HEADERS[self._path.remote.address.version]
-        datagram = self._make_probe(number, payload, now)
+        numbered = self._rules.numbered_probes
+        make = self._prober.numbered_probe if numbered else self._prober.probe
+        datagram = make(number, payload, now)
         if datagram is not None:
             return [SendProbe(self._path, datagram, number)]
         if self._machine is not None:
@@ -324,4 +344,4 @@ def _mss(fits: Sizes, encapsulation: Encapsulation, mssfix: Mssfix | None) -> tu
 def _quotes_probe(quoted: bytes, own: SessionId) -> bool:
     if len(quoted) < HEADER_SIZE or not own:
         return False
-    return quoted[0] >> 3 == Opcode.CONTROL_V1 and quoted[1:HEADER_SIZE] == own
+    return quoted[0] >> 3 in _PROBE_OPCODES and quoted[1:HEADER_SIZE] == own

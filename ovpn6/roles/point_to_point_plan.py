@@ -67,6 +67,7 @@ def plan_tunnel(
         control_exit=agreement.control_exit,
         data_format=agreement.data_format,
         copy_ecn=agreement.copy_ecn,
+        numbered_probes=agreement.numbered_probes,
         peer=agreement.peer,
         framing=Framing.STUB if data.comp_stub else Framing.NONE,
         keepalive=data.keepalive,

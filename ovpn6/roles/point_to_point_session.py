@@ -306,7 +306,7 @@ class PeerSession:
     def _fit(self, tunnel: Tunnel, now: Instant) -> list[Action]:
         """Sizes for the path, before the first data packet."""
         rules = PathRules.of_tunnel(self._context.config, self._entry, tunnel)
-        self._sizes = PeerPath(rules, self.path, self._connection.probe)
+        self._sizes = PeerPath(rules, self.path, self._connection)
         spec = tunnel.peer_spec(self.path)
         return self._sizes.enter(spec.peer, spec.networks, now)
 

@@ -37,6 +37,7 @@ class PushFacts:
     token: SecretBytes | None = None
     compression: str = ""
     copy_ecn: bool = False
+    numbered_probes: bool = False
 
 
 def push_options(pushes: Iterable[str], config: PeerConfig, facts: PushFacts) -> list[str]:
@@ -132,6 +133,8 @@ def _own(facts: PushFacts) -> list[str]:
         options.append(facts.compression)
     if facts.copy_ecn:
         options.append("ecn-marks")
+    if facts.numbered_probes:
+        options.append("numbered-probes")
     options += _protocol_flags(capabilities, facts.data_format)
     mtu = pushed_mtu(facts.tun_mtu, capabilities)
     if mtu is not None:

@@ -14,7 +14,7 @@ from ovpn6.config.schema import PeerConfig
 from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import ConfigErrors, Source
 from ovpn6.model.flow import ClientConfigRead, ReadClientConfig, UpdatePeer
-from ovpn6.model.names import Instant, Level
+from ovpn6.model.names import Instant, Level, Transport
 from ovpn6.model.specs import DataFormat, ScriptCall, ScriptResult
 from ovpn6.protocol.messages import RESTART
 from ovpn6.protocol.negotiation_rules import IvProto, choose_cipher
@@ -195,6 +195,7 @@ def _settle_protocol(core: ServerCore, peer: ServerPeer, now: Instant) -> bool:
     if core.context.data_epoch and capabilities.data_epoch:
         peer.grant.data_format = DataFormat.EPOCH
     peer.grant.copy_ecn = core.context.ecn and capabilities.ecn
+    peer.grant.numbered_probes = capabilities.numbered_probes and peer.transport is Transport.UDP
     peer.grant.framing = agreed.framing
     peer.grant.compression_push = agreed.push
     return True

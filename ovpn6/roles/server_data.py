@@ -202,6 +202,7 @@ def _options(core: ServerCore, peer: ServerPeer) -> list[str]:
         token=person.token,
         compression=grant.compression_push,
         copy_ecn=grant.copy_ecn,
+        numbered_probes=grant.numbered_probes,
     )
     options = push_options(core.server.push, grant.config, facts)
     if person.token is not None and person.username != person.login:

@@ -27,8 +27,9 @@ def begin(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
         limit=device if taken is None else taken,
         data_format=peer.grant.data_format,
         framing=peer.grant.framing,
+        numbered_probes=peer.grant.numbered_probes,
     )
-    peer.sizes = PeerPath(rules, peer.path, peer.connection.probe)
+    peer.sizes = PeerPath(rules, peer.path, peer.connection)
     if peer.connection.acknowledged:
         acknowledged(core, peer, now)
 

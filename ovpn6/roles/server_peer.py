@@ -140,6 +140,7 @@ class Grant:
     data_format: DataFormat = DataFormat.CLASSIC
     framing: Framing = Framing.NONE
     copy_ecn: bool = False
+    numbered_probes: bool = False
     compression_push: str = ""
     connected: bool = False
     """client-connect said yes, so client-disconnect must be told."""

@@ -21,7 +21,7 @@ from ovpn6.model.status import PathStatus, PeerStatus, RoleStatus
 
 NOW = 1_795_367_503
 CONNECTED = NOW - 60
-SIZES = PathStatus(1400, 1328, "probe", Instant(42.0), sent=9, lost=4)
+SIZES = PathStatus(1400, 1328, "probe", Instant(42.0), sent=9, lost=4, numbered=True)
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,7 @@ def test_json_has_it_all(is_server: bool) -> None:
         "since": CONNECTED + 2,
         "probes_sent": 9,
         "probes_lost": 4,
+        "numbered_probes": True,
         "outer_fragments": 6,
     }
 

@@ -101,6 +101,15 @@ def test_a_client_says_that_it_carries_marks_when_its_data_path_does(ecn: bool) 
     assert capabilities(parse_peer_info(text)).ecn == ecn
 
 
+def test_a_client_says_that_it_answers_numbered_probes_and_a_stock_one_does_not() -> None:
+    text = client_peer_info(
+        version="1", platform="linux", ciphers=SERVER, tun_mtu_max=1600, compression_stubs=False
+    )
+    assert capabilities(parse_peer_info(text)).numbered_probes
+    assert not capabilities({"IV_PROTO": "990"}).numbered_probes
+    assert not capabilities({"IV_NUMBERED_PROBES": "0"}).numbered_probes
+
+
 @given(st.text())
 def test_any_peer_info_gives_printable_lines(text: str) -> None:
     for name, value in parse_peer_info(text).items():

@@ -34,7 +34,7 @@ def packets(draw: st.DrawFn) -> ControlPacket:
         acks=acks,
         remote_session_id=draw(sids) if acks else None,
         message_id=None if pure_ack else draw(u32),
-        payload=b"" if pure_ack else draw(st.binary(max_size=100)),
+        payload=draw(st.binary(max_size=100)),
     )
 
 

@@ -60,6 +60,15 @@ def test_every_ability_of_a_present_peer_is_used() -> None:
     )
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_probes_are_numbered_for_a_peer_that_says_it_answers_them(known: bool) -> None:
+    info = parse_peer_info(peer_info(ALL))
+    if not known:
+        del info["IV_NUMBERED_PROBES"]
+    peer = PeerCapabilities.parse(info, "V4,tls-client")
+    assert agree(ALL, "", peer, export, is_server=True).numbered_probes == known
+
+
 def test_without_exporter_the_peer_id_is_openvpn_s_fixed_one() -> None:
     peer = capabilities(ALL, IvProto.TLS_KEY_EXPORT)
     found = agree(ALL, "", peer, export, is_server=False)

@@ -96,6 +96,8 @@ class End:
         self.actions: list[Action] = []
         self.links: dict[LinkId, Endpoint | None] = {}
         self.deaf = False
+        self.outer_mtu: int | None = None
+        """Of the path from here, where it is not the pair's."""
         self._pair = pair
         self._is_server = is_server
         self._wish = wish
@@ -175,7 +177,7 @@ class End:
             case flow.SendControl():
                 self._pair.carry(self, action)
             case flow.SendProbe():
-                if len(action.datagram) + 48 <= self._pair.outer_mtu:
+                if len(action.datagram) + 48 <= (self.outer_mtu or self._pair.outer_mtu):
                     self._pair.carry(self, flow.SendControl(action.path, action.datagram))
             case flow.RunScript():
                 done = flow.ScriptFinished(action.job, ScriptResult(ok=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path as FilePath
+from random import Random
 
 import pytest
 
@@ -24,6 +26,7 @@ from tests.roles.server_site import HOST, PEER_INFO_26, SERVER, Site, SiteClient
 
 OVERHEAD = 40 + 8 + 24
 CONVERGED = 15.0
+PEER_INFO_OURS = {**PEER_INFO_26, "IV_NUMBERED_PROBES": "1"}
 EVERYTHING = (IPv6Network("::/0"), IPv4Network("0.0.0.0/0"))
 
 
@@ -210,10 +213,10 @@ def test_a_jumbo_path_carries_the_devices_own_size() -> None:
     assert (last.ipv6, last.ipv4) == (FamilyFit(None, 8868), FamilyFit(None, 8888))
 
 
-def over_tcp(site: Site) -> SiteClient:
+def over_tcp(site: Site, info: Mapping[str, str] = PEER_INFO_26) -> SiteClient:
     path = Path(LinkId(7), Endpoint(ip_address("2001:db8:ff::7"), 4007))
     site.give(flow.LinkAccepted(LinkId(1), LinkId(7), path.remote))
-    return site.connected(path=path, transport=Transport.TCP)
+    return site.connected(path=path, transport=Transport.TCP, info=info)
 
 
 @pytest.mark.parametrize("how", ["tcp", "mtu-disc no"])
@@ -227,9 +230,10 @@ def test_without_probing_sizes_come_from_the_configuration(how: str) -> None:
         config = replace(config, server=replace(config.server, listens=listens))
     site = Site(config)
     if how == "tcp":
-        over_tcp(site)
+        client = over_tcp(site, PEER_INFO_OURS)
+        assert "numbered-probes" not in client.options
     else:
-        site.connected()
+        site.connected(info=PEER_INFO_OURS)
     site.pass_time(100)
     assert probes(site.actions) == []
     [fit] = fits(site.actions)
@@ -311,6 +315,19 @@ def test_a_packet_too_big_that_quotes_a_probe_is_believed_and_proved() -> None:
     assert sizes_of(site).path == 1391
 
 
+def test_a_packet_too_big_that_quotes_a_numbered_probe_is_believed_too() -> None:
+    site = Site()
+    client = site.connected(info=PEER_INFO_OURS)
+    site.pass_time(5)
+    site.outer_mtu = 1391
+    quoted = probes(site.actions)[-1].datagram[:100]
+    site.give(flow.PacketTooBig(client.path, 1391, quoted))
+    assert sizes_of(site).path == 1391
+    stranger = bytes([Opcode.ACK_V1 << 3]) + bytes(99)
+    site.give(flow.PacketTooBig(client.path, 1300, stranger))
+    assert sizes_of(site).path == 1391
+
+
 @pytest.mark.parametrize("quoted", [b"", bytes(100), b"\x20" + b"x" * 100], ids=len)
 def test_a_packet_too_big_that_anybody_may_have_sent_changes_nothing(quoted: bytes) -> None:
     site, client = settled_site()
@@ -384,6 +401,41 @@ def test_a_tunnel_does_not_wait_long_for_answers_that_do_not_come() -> None:
     world.connect()
     assert fits(world.actions)[0].ipv6.mtu == 1280
     assert world.now - unprobed.now == pytest.approx(ANSWERS_WAIT)
+
+
+def opcodes(orders: list[flow.SendProbe]) -> set[int]:
+    return {order.datagram[0] >> 3 for order in orders}
+
+
+def test_a_clients_probes_are_copies_until_the_server_says_that_it_answers_numbered_ones() -> None:
+    world = World(None, Server(HOME, push=(f"{PUSH},numbered-probes",)))
+    world.start()
+    world.run(lambda: bool(world.server.requests))
+    assert opcodes(probes(world.actions)) == {Opcode.CONTROL_V1}
+    world.run(lambda: bool(world.of(flow.Announce)))
+    world.forget()
+    world.pass_time(60)
+    assert opcodes(probes(world.actions)) == {Opcode.ACK_V1}
+    assert (last_path(world).path, last_path(world).numbered) == (1492, True)
+
+
+def test_a_stock_server_is_sent_copies_alone() -> None:
+    world = World().connect()
+    world.pass_time(60)
+    assert opcodes(probes(world.actions)) == {Opcode.CONTROL_V1}
+    assert not last_path(world).numbered
+
+
+def test_a_client_whose_renegotiation_hangs_goes_on_confirming_its_path() -> None:
+    world = World(None, Server(HOME, push=(f"{PUSH},numbered-probes",))).connect()
+    world.pass_time(60)
+    world.lose = lambda to, datagram: datagram[0] >> 3 != Opcode.ACK_V1
+    before = last_path(world)
+    world.renegotiate()
+    world.pass_time(50)
+    after = last_path(world)
+    assert after.sent - before.sent in (4, 5, 6)
+    assert after.lost == before.lost
 
 
 def test_a_push_of_larger_packets_lets_the_search_go_on() -> None:
@@ -477,3 +529,19 @@ def test_two_equal_ends_find_the_path_both_ways() -> None:
         assert peer.sizes.path == 1400
         assert fits(end.actions)[-1].networks == EVERYTHING
         assert end.logged("path MTU 1400 (probe): IPv6 1328, IPv4 1328, MSS 1268/1288")
+
+
+def test_two_equal_ends_find_another_size_each_way_though_a_third_of_all_is_lost() -> None:
+    pair = Pair(Wish(), Wish(remote=point_to_point_world.SERVER)).connect()
+    pair.server.outer_mtu, pair.client.outer_mtu = 1400, 1480
+    chance = Random(5)
+    pair.lose = lambda to, datagram: chance.random() < 0.33
+    pair.pass_time(300)
+    pair.lose = lambda to, datagram: False
+    pair.pass_time(1000)
+    for end, octets in ((pair.server, 1400), (pair.client, 1480)):
+        [peer] = end.role.status().peers
+        assert peer.sizes is not None
+        assert (peer.sizes.path, peer.sizes.numbered) == (octets, True)
+        assert opcodes(probes(end.actions)) == {Opcode.ACK_V1}
+    assert pair.server.announced == pair.client.announced == 1

@@ -28,6 +28,7 @@ from ovpn6.model.flow import (
     RemovePeer,
     RunScript,
     SendControl,
+    SendProbe,
     SwapKeys,
     UpdatePeer,
 )
@@ -105,6 +106,25 @@ def test_marks_go_outside_to_a_client_that_carries_them_inside(
     assert ("ecn-marks" in client.options) == copies
     told = [order.spec for order in site.actions if isinstance(order, AddPeer | UpdatePeer)]
     assert told[-1].copy_ecn == copies
+
+
+@pytest.mark.parametrize(
+    ("info", "numbered"),
+    [({**PEER_INFO_26, "IV_NUMBERED_PROBES": "1"}, True), (PEER_INFO_26, False)],
+    ids=["ovpn6", "stock"],
+)
+def test_a_client_is_told_of_numbered_probes_when_it_knows_them_and_only_then_gets_any(
+    info: dict[str, str], numbered: bool
+) -> None:
+    site = Site()
+    client = site.connected(info=info)
+    site.pass_time(60)
+    assert ("numbered-probes" in client.options) == numbered
+    opcodes = {order.datagram[0] >> 3 for order in site.actions if isinstance(order, SendProbe)}
+    assert opcodes == {Opcode.ACK_V1 if numbered else Opcode.CONTROL_V1}
+    [peer] = site.role.status().peers
+    assert peer.sizes is not None
+    assert (peer.sizes.path, peer.sizes.numbered) == (1492, numbered)
 
 
 def test_old_key_is_dropped_when_its_transition_window_is_over() -> None:

@@ -167,6 +167,13 @@ ROWS: tuple[Option, ...] = (
         "said it does. Of ovpn6 alone.",
         flag("pushed.ecn_marks").fold,
     ),
+    _pushed(
+        "numbered-probes",
+        "",
+        "The server answers numbered probes of the path's MTU, as this client said it does. Of "
+        "ovpn6 alone.",
+        flag("pushed.numbered_probes").fold,
+    ),
     _pushed("protocol-flags", "FLAG ...", "What both ends agreed on.", _pushed_flags),
     _pushed("key-derivation", "HOW", "tls-ekm: data keys from the exporter.", _pushed_derivation),
     _pushed("push-continuation", "N", "2: more follows, 1: the last part.", _pushed_nothing),
