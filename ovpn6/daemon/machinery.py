@@ -19,7 +19,7 @@ from ovpn6.datapath.offload.flow_label import SECRET_SIZE
 from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import DeviceLost, Input
-from ovpn6.model.names import Level, LinkId
+from ovpn6.model.names import Level, LinkId, Transport
 from ovpn6.model.specs import FlowLabel
 from ovpn6.netconf.interface import ROUTE_PROTOCOL, HostState
 from ovpn6.netconf.netlink import NetlinkHost
@@ -99,7 +99,7 @@ class Machinery:
                 self._host,
                 lambda text: self.logger.log(Level.WARNING, text),
             )
-        if config.mtu.mtu_disc != "no":
+        if config.mtu.mtu_disc != "no" and _speaks_udp(config):
             self._listen_for_hints()
         if spec.netns and self._watch is None:
             self._watch = NamespaceWatch(
@@ -177,6 +177,8 @@ class Machinery:
                 lambda hint: self.receiver(hint),
                 lambda ports: self.host.guard(ports),
             )
+            # Made ready before a packet waits for it.
+            self.host.guard(frozenset())
         except HostError as error:
             self.logger.log(Level.NOTICE, f"{error}; path MTUs are found by probes alone")
 
@@ -190,6 +192,15 @@ class Machinery:
 def _kind(capabilities: Capabilities) -> str:
     """In OpenVPN's words."""
     return "DCO" if is_kernel(capabilities) else "TUN/TAP"
+
+
+def _speaks_udp(config: TunnelConfig) -> bool:
+    listens = config.server.listens if config.server else ()
+    remotes = config.client.remotes if config.client else ()
+    own = config.point_to_point.passive if config.point_to_point else None
+    return any(
+        one.transport is Transport.UDP for one in (*listens, *remotes, own) if one is not None
+    )
 
 
 def _demands(config: TunnelConfig) -> Demands:

@@ -181,8 +181,8 @@ class GuardedPorts:
         self._known: set[IPAddress] = set()
 
     def change(self, ports: frozenset[int]) -> None:
-        """These and no others."""
-        if self._refused or (self._guard is None and not ports):
+        """These and no others; the first time takes a while."""
+        if self._refused:
             return
         with self._refusal():
             if self._guard is None:

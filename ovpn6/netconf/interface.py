@@ -90,7 +90,8 @@ class HostState(Protocol):
 
     def guard(self, ports: frozenset[int]) -> None:
         """Keep the kernel from believing what is said of datagrams from these UDP ports: Packet Too
-        Big, which everybody can send. Without a packet filter that is told once."""
+        Big, which everybody can send. The first call takes a while, and may name none. Without a
+        packet filter that is told once."""
 
     def news(self) -> tuple[int, ...]:
         """Files that are readable when somebody else may have deleted a part of this; then
