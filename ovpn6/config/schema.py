@@ -220,6 +220,8 @@ class DataConfig:
     comp_stub_v2: bool = False
     """``compress stub-v2``: packets as without it, but clients may announce that framing."""
     disable_dco: bool = False
+    workers: int | None = None
+    """Of the native data path; None as suits the processors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,7 @@ class Machinery:
                 data.epoch_usage,
                 copy_dscp=data.passtos,
                 flow_secret=os.urandom(SECRET_SIZE) if demands.label_flows else b"",
+                workers=_workers(config),
             ),
             KernelOptions(config.server is not None, ROUTE_PROTOCOL),
             lambda: LinkId(next(self._link_ids)),
@@ -215,7 +216,15 @@ def _demands(config: TunnelConfig) -> Demands:
         device=config.host.device.name,
         replay_window=(data.replay_window, data.replay_time),
         epoch_usage=data.epoch_usage,
+        workers=data.workers,
     )
+
+
+def _workers(config: TunnelConfig) -> int | None:
+    """Peers are divided among workers, so one peer needs one."""
+    if config.data.workers is None and config.server is None:
+        return 1
+    return config.data.workers
 
 
 def _nobody(happened: Input) -> None:

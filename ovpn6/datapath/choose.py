@@ -45,6 +45,7 @@ class Demands:
     device: str = "tun"
     replay_window: tuple[int, int] = DEFAULT_REPLAY
     epoch_usage: int | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +190,6 @@ def _notices(demands: Demands) -> tuple[str, ...]:
         notices.append("replay-window has no effect: the kernel's own window is 2048 packets")
     if demands.epoch_usage is not None:
         notices.append("epoch-keys has no effect: the kernel has one key a negotiation")
+    if demands.workers is not None:
+        notices.append("workers has no effect: the kernel divides the work itself")
     return tuple(notices)

@@ -69,10 +69,10 @@ class Link(Protocol):
         """Close the socket."""
 
 
-def open_socket(spec: LinkSpec) -> socket.socket:
+def open_socket(spec: LinkSpec, *, shared: bool = False) -> socket.socket:
     """A bound, non-blocking socket as ``spec`` asks, not yet connected or listening.
 
-    Raises ``HostError``.
+    ``shared``: beside others of this process that say so too. Raises ``HostError``.
     """
     family = socket_family(spec)
     kind = socket.SOCK_DGRAM if spec.transport is Transport.UDP else socket.SOCK_STREAM
@@ -88,6 +88,8 @@ def open_socket(spec: LinkSpec) -> socket.socket:
             if spec.options.flow_label is FlowLabel.OFF:
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0)
         _set_options(sock, spec.options, family)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind == socket.SOCK_STREAM:
             if spec.remote is None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -25,10 +25,13 @@ NETNS_DIRECTORY = Path("/run/netns")
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
+IFF_MULTI_QUEUE = 0x0100
+TUNSETSTEERINGEBPF = 0x800454E0
 SIOCSIFTXQLEN = 0x8943
 CLONE_NEWNET = 0x40000000
 
 _IFREQ_FLAGS = struct.Struct("16sH22x")
+_INT = struct.Struct("=i")
 _IFREQ_VALUE = struct.Struct("16si20x")
 _MAX_NAME = 15
 
@@ -46,6 +49,21 @@ def open_tun(spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
     if spec.netns:
         return in_netns(spec.netns, lambda: _open_here(spec, vnet))
     return _open_here(spec, vnet)
+
+
+def open_tun_queues(
+    spec: DeviceSpec, vnet: bool, count: int, program: int
+) -> tuple[tuple[int, ...], str]:
+    """As :func:`open_tun`, with several queues and a descriptor for each.
+
+    ``program``: a BPF program that says into which queue a packet goes. ``HostError`` also for a
+    persistent device that was made with one queue.
+    """
+    if len(spec.name.encode()) > _MAX_NAME:
+        raise HostError(f"open device {spec.name}", f"names have at most {_MAX_NAME} bytes")
+    if spec.netns:
+        return in_netns(spec.netns, lambda: _open_queues_here(spec, vnet, count, program))
+    return _open_queues_here(spec, vnet, count, program)
 
 
 def in_netns(name: str, act: Callable[[], _T]) -> _T:
@@ -87,7 +105,25 @@ def _enter_netns(name: str) -> None:
         os.close(descriptor)
 
 
-def _open_here(spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
+def _open_queues_here(
+    spec: DeviceSpec, vnet: bool, count: int, program: int
+) -> tuple[tuple[int, ...], str]:
+    first, name = _open_here(spec, vnet, IFF_MULTI_QUEUE)
+    descriptors = [first]
+    try:
+        while len(descriptors) < count:
+            descriptors.append(_open_here(DeviceSpec(name), vnet, IFF_MULTI_QUEUE)[0])
+        fcntl.ioctl(first, TUNSETSTEERINGEBPF, _INT.pack(program))
+    except (OSError, HostError) as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(error, HostError):
+            raise
+        raise host_error(f"steer packets to the queues of {name}", error) from None
+    return tuple(descriptors), name
+
+
+def _open_here(spec: DeviceSpec, vnet: bool, more: int = 0) -> tuple[int, str]:
     pattern = "tun%d" if spec.name == "tun" else spec.name
     what = "open /dev/net/tun"
     try:
@@ -96,7 +132,7 @@ def _open_here(spec: DeviceSpec, vnet: bool) -> tuple[int, str]:
         raise host_error(what, error) from None
     try:
         what = f"make device {spec.name}"
-        flags = IFF_TUN | IFF_NO_PI | (IFF_VNET_HDR if vnet else 0)
+        flags = IFF_TUN | IFF_NO_PI | (IFF_VNET_HDR if vnet else 0) | more
         request = _IFREQ_FLAGS.pack(pattern.encode(), flags)
         answer = fcntl.ioctl(descriptor, TUNSETIFF, request)
         name = answer[:16].rstrip(b"\0").decode()

@@ -54,7 +54,8 @@ class UserspaceOptions:
     """``replay-window`` packets and seconds, and ``mute-replay-warnings``. ``epoch_usage``: when
     an epoch is left, in blocks plus packets; None as the cipher demands. ``without``: offloads
     not to be used. ``copy_dscp``: ``passtos``. ``flow_secret``: 16 bytes, under which outer packets
-    get flow labels by inner flow; empty leaves labels to the kernel."""
+    get flow labels by inner flow; empty leaves labels to the kernel. ``workers``: among whom the
+    native worker divides the peers, None as suits the processors; Python is always one."""
 
     replay_window: int = 64
     replay_time: int = 15
@@ -63,6 +64,7 @@ class UserspaceOptions:
     without: frozenset[Offload] = field(default_factory=lambda: refused(os.environ))
     copy_dscp: bool = False
     flow_secret: bytes = field(default=b"", repr=False)
+    workers: int | None = 1
 
 
 class UserspaceDatapath(DatapathCore):

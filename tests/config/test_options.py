@@ -140,6 +140,7 @@ SAMPLES: dict[str, str] = {
     "comp-lzo": "no",
     "compress": "migrate",
     "disable-dco": "",
+    "workers": "4",
     # process
     "cd": ".",
     "user": "nobody",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -16,6 +17,7 @@ from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.addresses import Endpoint, IPAddress
 from ovpn6.model.names import LinkId, Transport
 from ovpn6.model.specs import DeviceSpec, LinkSpec
+from tests.datapath.contract import CLIENT
 
 LIMIT = 10.0
 """Seconds that anything here may take."""
@@ -36,8 +38,9 @@ def in_python(
     return UserspaceDatapath(report, loop, os.urandom, UserspaceOptions(), new_link_id, opener)
 
 
-def natively(*without: Offload, single: bool = False) -> Make:
-    """The worker in C, where it is built, with a thread for each direction or a ``single`` one."""
+def natively(*without: Offload, single: bool = False, workers: int = 1) -> Make:
+    """The worker in C, where it is built, with a thread for each direction or a ``single`` one.
+    Of several ``workers`` there is one where the kernel has nothing to steer with."""
     # What the build may have left out.
     from ovpn6.datapath.fastpath.datapath import FastpathDatapath
 
@@ -47,8 +50,15 @@ def natively(*without: Offload, single: bool = False) -> Make:
         new_link_id: Callable[[], LinkId],
         opener: OpenDevice,
     ) -> Datapath:
-        options = UserspaceOptions(without=frozenset(without))
-        return FastpathDatapath(report, loop, options, new_link_id, opener, single=single)
+        def open_queues(
+            spec: DeviceSpec, vnet: bool, count: int, program: int
+        ) -> tuple[tuple[int, ...], str]:
+            return tuple(opener(spec, vnet)[0] for _ in range(count)), spec.name
+
+        options = UserspaceOptions(without=frozenset(without), workers=workers)
+        return FastpathDatapath(
+            report, loop, options, new_link_id, opener, open_queues=open_queues, single=single
+        )
 
     return make
 
@@ -60,7 +70,7 @@ class LoopbackRig:
         self.loop = asyncio.new_event_loop()
         self.outer = outer
         self.reports: tuple[list[Report], list[Report]] = ([], [])
-        self.tunnels: list[socket.socket] = []
+        self.queues: list[list[socket.socket]] = []
         self.inner: tuple[list[bytes], list[bytes]] = ([], [])
         ids = iter(range(100, 200))
         self.ends = [
@@ -69,6 +79,7 @@ class LoopbackRig:
         ]
         self.datapaths: tuple[Datapath, Datapath] = (self.ends[0], self.ends[1])
         for end in self.ends:
+            self.queues.append([])
             end.open_device(DeviceSpec("tun7"), 1420)
         self.locals = [self.open_link(end, 1) for end in (0, 1)]
 
@@ -76,7 +87,7 @@ class LoopbackRig:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
-        self.tunnels.append(theirs)
+        self.queues[-1].append(theirs)
         return ours.detach(), spec.name
 
     def open(self, end: int, link: int, spec: LinkSpec) -> Endpoint:
@@ -89,18 +100,21 @@ class LoopbackRig:
         return self.locals[end]
 
     def enter(self, end: int, packet: bytes) -> None:
+        """Into the queue of the tests' peers, whose ids are the same modulo 2 and 4."""
+        queues = self.queues[end]
         while True:
             try:
-                self.tunnels[end].send(packet)
+                queues[CLIENT % len(queues)].send(packet)
             except BlockingIOError:
                 self.loop.run_until_complete(asyncio.sleep(0))
             else:
                 return
 
     def delivered(self, end: int) -> list[bytes]:
-        with contextlib.suppress(BlockingIOError):
-            while packet := self.tunnels[end].recv(65_535):
-                self.inner[end].append(packet)
+        for queue in self.queues[end]:
+            with contextlib.suppress(BlockingIOError):
+                while packet := queue.recv(65_535):
+                    self.inner[end].append(packet)
         return self.inner[end]
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -115,6 +129,6 @@ class LoopbackRig:
     def close(self) -> None:
         for path in self.ends:
             path.close()
-        for tunnel in self.tunnels:
-            tunnel.close()
+        for queue in itertools.chain(*self.queues):
+            queue.close()
         self.loop.close()

@@ -1,6 +1,7 @@
 """The native worker alone: a socket pair for its tunnel, a plain UDP socket for its peer.
 
 Peer 5 of the worker (end 0 of ``key_pair``) has everything; whoever has the plain socket is end 1.
+With several lanes there are a socket pair and a socket of the same port for each.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv6Address
 
 import pytest
 
 from ovpn6.datapath.fastpath.reports import to_sockaddr
+from ovpn6.datapath.fastpath.steering import open_beside
 from ovpn6.datapath.sockaddr import to_endpoint
 from ovpn6.datapath.udp_link import UDP_GRO, UDP_SEGMENT
-from ovpn6.model.specs import DataFormat, KeyMaterial
+from ovpn6.model.names import Transport
+from ovpn6.model.specs import DataFormat, KeyMaterial, LinkSpec
 from ovpn6.protocol.data_channel import ReceiveKey, ReplayWindow, SendKey
 from tests.datapath.packets import key_pair
 
@@ -28,10 +32,12 @@ PEER = 5
 LINK = 1
 CONFIRMED, WORN_OUT = 9, 8
 NO_LIMIT = (1 << 64) - 1
+HERE = IPv6Address("::1")
 
 
 class Alone:
-    """One worker with one link, one peer and a primary key."""
+    """One worker with one link, one peer and a primary key. ``inside`` is the far end of the pair
+    of the peer's lane, ``queues`` has those of all."""
 
     def __init__(
         self,
@@ -42,22 +48,36 @@ class Alone:
         provider: str = "",
         flow_secret: bytes = b"",
         single: bool = False,
+        lanes: int = 1,
     ) -> None:
         fastpath = pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
         self.worker = fastpath.Worker(
-            window[0], window[1] * 1000, provider, flow_secret=flow_secret, single=single
+            window[0],
+            window[1] * 1000,
+            provider,
+            flow_secret=flow_secret,
+            single=single,
+            lanes=lanes,
         )
-        self.inside, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.ours = ours
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(lanes)]
+        self.queues, self.ours = zip(*pairs, strict=True)
+        self.inside = self.queues[PEER % lanes]
         self.link, self.outside = (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in "12")
         for sock in (self.link, self.outside):
             sock.bind(("::1", 0))
+        self.links = [self.link]
+        if lanes > 1:
+            self.links += open_beside(self.link, LinkSpec(Transport.UDP, local_address=HERE), lanes)
+        for sock in (*self.links, self.outside):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        for sock in (self.inside, ours, self.link, self.outside):
+        for sock in (*self.queues, *self.ours, *self.links, self.outside):
             sock.setblocking(False)
-        self.link.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
-        self.link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
-        self.worker.add_udp(LINK, self.link.fileno(), socket.AF_INET6, False)
+        for sock in self.links:
+            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        self.sockets = [sock.fileno() for sock in self.links]
+        self.tunnels = [sock.fileno() for sock in self.ours]
+        self.worker.add_udp(LINK, self.sockets, socket.AF_INET6, False)
         self.worker.add_peer(PEER)
         self.worker.set_peer(PEER, PEER, 0, 0, 0, True, 0, 0, True)
         for size in (4, 16):
@@ -65,7 +85,7 @@ class Alone:
         self.there = to_sockaddr(to_endpoint(self.outside.getsockname()), socket.AF_INET6)
         self.worker.place_peer(PEER, LINK, self.there, b"")
         self.install(key_pair(0), usage)
-        self.worker.set_tunnel(ours.fileno(), vnet, True)
+        self.worker.set_tunnel(self.tunnels, vnet, True)
         self.sender = SendKey(key_pair(1), PEER)
         self.receiver = ReceiveKey(key_pair(1), ReplayWindow(0))
 
@@ -120,7 +140,7 @@ class Alone:
 
     def close(self) -> None:
         self.worker.close()
-        for sock in (self.inside, self.ours, self.link, self.outside):
+        for sock in (*self.queues, *self.ours, *self.links, self.outside):
             sock.close()
 
     def _take(self, sock: socket.socket, count: int) -> list[bytes]:

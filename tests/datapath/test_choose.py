@@ -89,6 +89,12 @@ def test_an_epoch_limit_that_the_kernel_does_not_heed_is_told(tmp_path: Path) ->
     assert choice.notices == ("epoch-keys has no effect: the kernel has one key a negotiation",)
 
 
+def test_workers_that_the_kernel_has_no_use_for_are_told(tmp_path: Path) -> None:
+    choice = choose(Demands(workers=4), lambda: USABLE, tmp_path)
+    assert choice.is_kernel
+    assert choice.notices == ("workers has no effect: the kernel divides the work itself",)
+
+
 def test_user_space_has_epoch_keys(tmp_path: Path) -> None:
     assert choose(Demands(disable_dco=True), unasked, tmp_path).capabilities.data_epoch
 

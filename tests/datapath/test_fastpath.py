@@ -26,6 +26,11 @@ class TestInOneThread(DatapathContract):
         return LoopbackRig(natively(single=True), LOOPBACK6)
 
 
+class TestWithSeveralWorkers(DatapathContract):
+    def make_rig(self) -> Rig:
+        return LoopbackRig(natively(workers=4), LOOPBACK6)
+
+
 class TestWithoutAnyOffload(DatapathContract):
     def make_rig(self) -> Rig:
         return LoopbackRig(natively(*Offload), LOOPBACK6)

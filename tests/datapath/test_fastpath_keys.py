@@ -127,7 +127,7 @@ def test_what_is_not_there_is_a_key_error() -> None:
             worker.set_route(b"\x01\0\0\0", 4, PEER)
         for reserved in range(3):
             with pytest.raises(ValueError, match="new id"):
-                worker.add_udp(0xFFFFFFFF - reserved, 0, socket.AF_INET6, False)
+                worker.add_udp(0xFFFFFFFF - reserved, (0,), socket.AF_INET6, False)
         worker.close()
         with pytest.raises(ValueError, match="closed"):
             worker.drops()

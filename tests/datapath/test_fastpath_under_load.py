@@ -200,14 +200,19 @@ def numbers_of(payload: bytes) -> list[int]:
     return found
 
 
-@pytest.fixture(params=[False, True], ids=["two threads", "one thread"])
-def single(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+@pytest.fixture(
+    params=[(False, 1), (True, 1), (True, 2)], ids=["two threads", "one thread", "two workers"]
+)
+def threads(request: pytest.FixtureRequest) -> tuple[bool, int]:
+    """Whether a worker has one, and how many workers there are."""
+    single, workers = request.param
+    return bool(single), int(workers)
 
 
 @pytest.fixture(params=FORMATS, ids=lambda one: one.value)
-def load(request: pytest.FixtureRequest, single: bool) -> Iterator[Load]:
-    with alone(window=(2048, 0), single=single) as worker:
+def load(request: pytest.FixtureRequest, threads: tuple[bool, int]) -> Iterator[Load]:
+    single, workers = threads
+    with alone(window=(2048, 0), single=single, lanes=workers) as worker:
         made = Load(worker, request.param)
         yield made
         made.second.close()

@@ -33,11 +33,12 @@ class TestOverIPv4(DatapathContract):
         return LoopbackRig(in_python, LOOPBACK4)
 
 
-@pytest.fixture(params=["python", "native"])
+@pytest.fixture(params=["python", "native", "several workers"])
 def rig(request: pytest.FixtureRequest) -> Iterator[LoopbackRig]:
-    if request.param == "native":
+    if request.param != "python":
         pytest.importorskip("ovpn6.datapath.fastpath._fastpath")
-    made = LoopbackRig(in_python if request.param == "python" else natively())
+    workers = 1 if request.param == "native" else 4
+    made = LoopbackRig(in_python if request.param == "python" else natively(workers=workers))
     yield made
     made.close()
 

@@ -304,6 +304,14 @@ ROWS: tuple[Option, ...] = (
         "Keep data packets out of the kernel's ovpn module.",
         flag("data.disable_dco"),
     ),
+    _row(
+        "workers",
+        "N",
+        "Among how many workers the native data path divides the clients, 1 to 16; by default a "
+        "server has one for every two processors, and whatever has one peer has one. Without the "
+        "right to load a BPF program there is one. A directive of ovpn6 alone.",
+        sets("data.workers", integer(1, 16)),
+    ),
     Option(
         "client-to-client",
         "",

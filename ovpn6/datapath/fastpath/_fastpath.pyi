@@ -4,6 +4,8 @@ A socket address is a ``struct sockaddr_in`` or ``sockaddr_in6`` as bytes, "" fo
 ``Worker`` only one thread may use anything; its own run beside.
 """
 
+from collections.abc import Sequence
+
 Report = tuple[int, int, int, int, int, bytes, bytes, bytes]
 """Kind, link, peer, other, value, socket address (28 bytes), own address, data (queue.h)."""
 
@@ -17,11 +19,13 @@ class Worker:
         copy_dscp: bool = False,
         flow_secret: bytes = b"",
         single: bool = False,
+        lanes: int = 1,
     ) -> None:
         """``provider``: "ipsec-mb", "openssl", or "" for the best there is for each cipher.
         ``segment``: send trains of datagrams in one call. ``copy_dscp``: ``passtos``.
         ``flow_secret``: 16 bytes; outer flow labels by inner flow. ``single``: one thread
-        sends and receives, else one does each."""
+        sends and receives, else one does each. ``lanes``: that have such threads, 1 to 16; peers
+        are divided among them by their ids."""
 
     def close(self) -> None:
         """End the threads, forget keys; descriptors stay open. Nothing else works any more."""
@@ -29,10 +33,24 @@ class Worker:
     def fileno(self) -> int:
         """Readable when there are reports."""
 
-    def set_tunnel(self, descriptor: int, vnet: bool, udp: bool) -> None:
-        """-1 for none. When this returns the one before is not used any more."""
+    def set_tunnel(self, queues: Sequence[int], vnet: bool, udp: bool) -> None:
+        """A descriptor for each lane; none for no device. When this returns those before are not
+        used any more."""
 
-    def add_udp(self, link: int, descriptor: int, family: int, multihome: bool) -> None: ...
+    def steer(self) -> int:
+        """A BPF program for the device's queues; prefixes steer from now on, and ``set_route`` and
+        ``remove_route`` raise ``OSError`` when the kernel takes one not, with nothing done."""
+
+    def gather(self) -> None:
+        """The first lane has all peers, present and to come, and each link its first socket only;
+        the device is to be set anew. Nothing is steered any more."""
+
+    def lanes(self) -> list[tuple[int, int]]:
+        """Datagrams opened and sealed by each."""
+
+    def add_udp(self, link: int, sockets: Sequence[int], family: int, multihome: bool) -> None:
+        """A socket for each lane; all of one port."""
+
     def add_stream(self, link: int, descriptor: int, most: int) -> None:
         """``most``: octets of the longest frame taken, at most 65,535."""
 

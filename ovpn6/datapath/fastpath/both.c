@@ -7,7 +7,6 @@
 #include "both.h"
 
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 
 #include "keepalive.h"
 #include "rx.h"
@@ -16,53 +15,43 @@
 
 #define EVENTS 32
 
-static void online(struct fp_worker *worker)
-{
-	fp_grace_online(&worker->peers.grace, FP_READER_TX);
-	fp_grace_online(&worker->peers.grace, FP_READER_RX);
-}
-
-static void offline(struct fp_worker *worker)
-{
-	fp_grace_offline(&worker->peers.grace, FP_READER_TX);
-	fp_grace_offline(&worker->peers.grace, FP_READER_RX);
-}
-
-static void serve(struct fp_worker *worker, const struct epoll_event *event)
+static void serve(const struct fp_lane *lane, const struct epoll_event *event)
 {
 	if (event->data.u32 == FP_WAKE_TX_EVENT)
-		fp_tx_answer(worker->tx);
+		fp_tx_answer(lane->tx);
 	else if (event->data.u32 != FP_TUNNEL_EVENT)
-		fp_rx_serve(worker->rx, event);
+		fp_rx_serve(lane->rx, event);
 }
 
 void *fp_both_run(void *argument)
 {
-	struct fp_worker *worker = argument;
+	const struct fp_lane *lane = argument;
+	struct fp_worker *worker = lane->worker;
+	struct fp_grace *grace = &worker->peers.grace;
+	unsigned int reader = fp_reader(lane, FP_READER_RX);
 	int64_t due = fp_now() + FP_TICK_MILLISECONDS;
 	bool more = false;
 
-	prctl(PR_SET_NAME, "ovpn6 data");
+	fp_lane_name(lane, "data");
 	while (!atomic_load(&worker->stop)) {
 		struct epoll_event events[EVENTS];
 		int64_t now = fp_now();
 		int wait = more || due <= now ? 0 : (int)(due - now);
-		int count = epoll_wait(worker->epoll, events, EVENTS, wait);
+		int count = epoll_wait(lane->epoll, events, EVENTS, wait);
 
-		online(worker);
+		fp_grace_online(grace, reader);
 		for (int i = 0; i < count; i++) {
-			serve(worker, &events[i]);
-			fp_grace_quiescent(&worker->peers.grace, FP_READER_TX);
-			fp_grace_quiescent(&worker->peers.grace, FP_READER_RX);
+			serve(lane, &events[i]);
+			fp_grace_quiescent(grace, reader);
 		}
 		now = fp_now();
 		if (now >= due) {
 			due = now + FP_TICK_MILLISECONDS;
-			fp_rx_tick(worker, now);
-			fp_keepalive_tick(worker, worker->tx, now);
+			fp_rx_tick(lane, now);
+			fp_keepalive_tick(lane, now);
 		}
-		more = (more || count > 0) && fp_tx_drain(worker->tx);
-		offline(worker);
+		more = (more || count > 0) && fp_tx_drain(lane->tx);
+		fp_grace_offline(grace, reader);
 	}
 	return NULL;
 }

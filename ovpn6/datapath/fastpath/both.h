@@ -5,8 +5,8 @@
 
 /**
  * fp_both_run() - the thread
- * @worker: a struct fp_worker
+ * @lane: a struct fp_lane
  */
-void *fp_both_run(void *worker);
+void *fp_both_run(void *lane);
 
 #endif

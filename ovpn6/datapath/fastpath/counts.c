@@ -38,6 +38,8 @@ const char *const fp_drop_names[FP_DROPS] = {
 	[FP_DROP_TUNNEL_CLOSED] = "tunnel write closed",
 	[FP_DROP_TCP_LENGTH] = "tcp frame length",
 	[FP_DROP_REPORT_QUEUE] = "report queue full",
+	[FP_DROP_TUNNEL_ELSEWHERE] = "tunnel another worker's",
+	[FP_DROP_DATA_ELSEWHERE] = "data another worker's",
 };
 
 const char *const fp_call_names[FP_CALLS] = {

@@ -44,6 +44,8 @@ enum fp_drop {
 	FP_DROP_TUNNEL_CLOSED,
 	FP_DROP_TCP_LENGTH,
 	FP_DROP_REPORT_QUEUE,
+	FP_DROP_TUNNEL_ELSEWHERE,
+	FP_DROP_DATA_ELSEWHERE,
 	FP_DROPS,
 };
 
@@ -58,7 +60,12 @@ enum fp_call {
 
 #define FP_ERRNOS 134
 
+/**
+ * struct fp_counts - what one thread did
+ * @datagrams: sealed or opened
+ */
 struct fp_counts {
+	_Atomic uint64_t datagrams;
 	_Atomic uint64_t drops[FP_DROPS];
 	_Atomic uint64_t errors[FP_CALLS][FP_ERRNOS];
 };

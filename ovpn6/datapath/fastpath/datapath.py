@@ -17,7 +17,13 @@ from collections.abc import Callable, Sequence
 from ovpn6.datapath.errors import Counts, count, error_name, host_error
 from ovpn6.datapath.fastpath import CAPABILITIES, provider_of
 from ovpn6.datapath.fastpath._fastpath import Worker
-from ovpn6.datapath.fastpath.device import Device, OpenDevice, open_device
+from ovpn6.datapath.fastpath.device import (
+    Device,
+    OpenDevice,
+    OpenQueues,
+    open_device,
+    open_queues,
+)
 from ovpn6.datapath.fastpath.reports import (
     CONTROL,
     LINK_CLOSED,
@@ -29,6 +35,12 @@ from ovpn6.datapath.fastpath.reports import (
     to_sockaddr,
 )
 from ovpn6.datapath.fastpath.routes import Claims
+from ovpn6.datapath.fastpath.steering import (
+    FEW_PROCESSORS,
+    open_beside,
+    processors,
+    suitable_workers,
+)
 from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
 from ovpn6.datapath.links import (
     Link,
@@ -41,11 +53,11 @@ from ovpn6.datapath.links import (
 )
 from ovpn6.datapath.offload.switch import Offload
 from ovpn6.datapath.tcp_link import TcpListener
-from ovpn6.datapath.tun import open_tun
+from ovpn6.datapath.tun import open_tun, open_tun_queues
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.datapath.userspace import FRAME_ROOM, MIN_TCP_FRAME, UserspaceOptions
 from ovpn6.model.addresses import Endpoint, IPNetwork, Path
-from ovpn6.model.errors import UsageError
+from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import LinkAccepted
 from ovpn6.model.names import KeyId, KeySlot, LinkId, PeerId, Transport
 from ovpn6.model.specs import (
@@ -67,9 +79,6 @@ MOST_WAITING = 4096
 """Reports taken from the worker's queue before their turn."""
 REPLAY_WARNING_INTERVAL = 10.0
 """Seconds between warnings about replays."""
-
-FEW_PROCESSORS = 2
-"""With so few, one thread sends and receives: two would be in each other's way."""
 
 _SO_RCVBUFFORCE = 33
 _FRAMINGS = {Framing.NONE: 0, Framing.STUB: 1, Framing.STUB_SWAP: 2, Framing.STUB_V2: 3}
@@ -97,32 +106,27 @@ class FastpathDatapath:
         new_link_id: Callable[[], LinkId],
         opener: OpenDevice = open_tun,
         *,
+        open_queues: OpenQueues = open_tun_queues,
         single: bool | None = None,
     ) -> None:
         """Starts the worker's threads: a ``single`` one, one for each direction, or what suits the
-        processors there are. Raises ``HostError``."""
+        processors there are; so many times as there are workers. Raises ``HostError``."""
         self._report = report
         self._loop = loop
         self._options = options
         self._new_link_id = new_link_id
-        self._without = without = options.without
+        self._without = options.without
         self._opener = opener
-        try:
-            self._worker = Worker(
-                options.replay_window,
-                options.replay_time * 1000,
-                provider=provider_of(without),
-                segment=Offload.SEGMENT not in without,
-                copy_dscp=options.copy_dscp,
-                flow_secret=options.flow_secret,
-                single=_processors() <= FEW_PROCESSORS if single is None else single,
-            )
-        except OSError as error:
-            raise host_error("start the native worker", error) from None
-        self._claims = Claims(self._worker.set_route, self._worker.remove_route)
+        self._open_queues = open_queues
+        self._single = processors() <= FEW_PROCESSORS if single is None else single
+        self._workers = suitable_workers() if options.workers is None else options.workers
+        self._steering = -1
+        self._worker = self._start()
+        self._claims = Claims(self._grant, self._clear)
         self._device: Device | None = None
         self._mtu = 0
         self._links: dict[LinkId, UdpLink | socket.socket] = {}
+        self._beside: dict[LinkId, list[UdpLink]] = {}
         self._streams: dict[LinkId, Endpoint] = {}
         self._listeners: dict[LinkId, TcpListener] = {}
         self._specs: dict[PeerId, PeerSpec] = {}
@@ -137,20 +141,25 @@ class FastpathDatapath:
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
 
+    @property
+    def shares(self) -> list[tuple[int, int]]:
+        """Datagrams that each worker opened and sealed."""
+        return self._worker.lanes()
+
     # --- device ---------------------------------------------------------------------------------
 
     def open_device(self, spec: DeviceSpec, mtu: int) -> str:
         if self._device is not None:
             raise UsageError("the device is open")
-        device = open_device(spec, self._without, self._opener)
-        self._worker.set_tunnel(device.descriptor, device.vnet, device.uso)
+        device = self._open(spec)
+        self._worker.set_tunnel(device.descriptors, device.vnet, device.uso)
         self._device = device
         self._mtu = mtu
         return device.name
 
     def close_device(self) -> None:
         if self._device is not None:
-            self._worker.set_tunnel(-1, False, False)
+            self._worker.set_tunnel((), False, False)
             self._device.close()
             self._device = None
             self._forget(lambda one: one.kind == TUNNEL_LOST)
@@ -184,6 +193,8 @@ class FastpathDatapath:
             self._forget(lambda one: one.link == link and one.kind in (CONTROL, LINK_CLOSED))
             self._streams.pop(link, None)
             opened.close()
+            for beside in self._beside.pop(link, []):
+                beside.close()
 
     def send_control(self, path: Path, datagram: bytes) -> None:
         link = self._links.get(path.link)
@@ -302,22 +313,111 @@ class FastpathDatapath:
         self._worker.close()
         self._specs.clear()
 
+    # --- workers --------------------------------------------------------------------------------
+
+    def _start(self) -> Worker:
+        """The worker's threads. Several workers need a kernel that steers to them."""
+        worker = self._new_worker(self._workers)
+        if self._workers == 1:
+            return worker
+        try:
+            self._steering = worker.steer()
+        except OSError as error:
+            worker.close()
+            self._say_one(f"the kernel takes no program to steer to them ({error_name(error)})")
+            self._workers = 1
+            return self._new_worker(1)
+        log.info("fast path: %d workers, to which packets are steered by peer", self._workers)
+        return worker
+
+    def _new_worker(self, lanes: int) -> Worker:
+        options = self._options
+        try:
+            return Worker(
+                options.replay_window,
+                options.replay_time * 1000,
+                provider=provider_of(self._without),
+                segment=Offload.SEGMENT not in self._without,
+                copy_dscp=options.copy_dscp,
+                flow_secret=options.flow_secret,
+                single=self._single,
+                lanes=lanes,
+            )
+        except OSError as error:
+            raise host_error("start the native worker", error) from None
+
+    def _say_one(self, reason: str) -> None:
+        log.warning("fast path: one worker instead of %d: %s", self._workers, reason)
+
+    def _gather(self, reason: str) -> None:
+        """One worker has all peers from now on: the kernel does not steer to more."""
+        self._say_one(reason)
+        self._workers = 1
+        self._worker.gather()
+        if self._device is not None:
+            device, self._device = self._device, self._device.with_one_queue()
+            self._worker.set_tunnel(self._device.descriptors, device.vnet, device.uso)
+            for descriptor in device.descriptors[1:]:
+                os.close(descriptor)
+        for beside in self._beside.values():
+            for link in beside:
+                link.close()
+        self._beside.clear()
+
+    def _open(self, spec: DeviceSpec) -> Device:
+        """The device, with a queue for each worker where the kernel has that."""
+        if self._workers > 1:
+            try:
+                return open_queues(
+                    spec, self._without, self._open_queues, self._workers, self._steering
+                )
+            except HostError as error:
+                self._gather(str(error))
+        return open_device(spec, self._without, self._opener)
+
+    def _open_beside(self, first: socket.socket, spec: LinkSpec) -> list[socket.socket]:
+        """A socket for each further worker."""
+        if self._workers > 1:
+            try:
+                return open_beside(first, spec, self._workers)
+            except HostError as error:
+                self._gather(str(error))
+        return []
+
+    def _grant(self, prefix: bytes, length: int, peer: PeerId) -> None:
+        try:
+            self._worker.set_route(prefix, length, peer)
+        except OSError as error:
+            self._gather(f"a prefix cannot be steered ({error_name(error)})")
+            self._worker.set_route(prefix, length, peer)
+
+    def _clear(self, prefix: bytes, length: int) -> None:
+        try:
+            self._worker.remove_route(prefix, length)
+        except OSError as error:
+            self._gather(f"a prefix cannot be steered ({error_name(error)})")
+            self._worker.remove_route(prefix, length)
+
     # --- links, in detail -----------------------------------------------------------------------
 
     def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
-        if not spec.options.rcvbuf:
-            # Only root may go beyond the host's limit; without, the kernel's own size serves.
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         multihome = spec.options.multihome
         kind = MultihomeUdpLink if multihome else UdpLink
-        opened = kind(link, sock, _received_elsewhere, self._counts, self._without)
+        opened = []
+        for one in [sock, *self._open_beside(sock, spec)]:
+            if not spec.options.rcvbuf:
+                # Only root may go beyond the host's limit; without, the kernel's own size serves.
+                with contextlib.suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            opened.append(kind(link, one, _received_elsewhere, self._counts, self._without))
+        descriptors = [one.sock.fileno() for one in opened]
         try:
-            self._worker.add_udp(link, sock.fileno(), int(sock.family), multihome)
+            self._worker.add_udp(link, descriptors, int(sock.family), multihome)
         except OSError as error:
-            sock.close()
+            for each in opened:
+                each.close()
             raise host_error("watch a UDP socket", error) from None
-        self._links[link] = opened
+        self._links[link], *self._beside[link] = opened
 
     def _open_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         self._links[link] = sock
@@ -422,8 +522,3 @@ def _received_elsewhere(
 ) -> None:
     """The worker reads the sockets."""
     raise UsageError(f"link {link.link} is not read here")
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0))

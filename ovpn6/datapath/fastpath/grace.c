@@ -19,7 +19,7 @@ void fp_grace_init(struct fp_grace *grace)
 {
 	atomic_init(&grace->epoch, 1);
 	for (unsigned int i = 0; i < FP_READERS; i++)
-		atomic_init(&grace->seen[i], 0);
+		atomic_init(&grace->readers[i].seen, 0);
 	grace->retired = NULL;
 }
 
@@ -31,7 +31,7 @@ static uint64_t advance(struct fp_grace *grace)
 static bool passed(struct fp_grace *grace, uint64_t epoch)
 {
 	for (unsigned int i = 0; i < FP_READERS; i++) {
-		uint64_t seen = atomic_load(&grace->seen[i]);
+		uint64_t seen = atomic_load(&grace->readers[i].seen);
 
 		if (seen != 0 && seen < epoch)
 			return false;

@@ -12,19 +12,29 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define FP_READERS 2
+/* Two for each lane (worker.h). */
+#define FP_READERS 32
 
 struct fp_retired;
 
 /**
+ * struct fp_reader - a reader, on lines of the cache that no other writes
+ * @seen: the epoch that it saw last; 0 is offline
+ */
+struct fp_reader {
+	_Atomic uint64_t seen;
+	uint8_t apart[120];
+};
+
+/**
  * struct fp_grace - the readers and what waits for them
  * @epoch: counts calls of fp_grace_advance(), from 1
- * @seen: the epoch that each reader saw last; 0 is offline
+ * @readers: all there may be; those without a thread are offline
  * @retired: what is to be freed, newest first; under the lock of whoever calls fp_grace_retire()
  */
 struct fp_grace {
 	_Atomic uint64_t epoch;
-	_Atomic uint64_t seen[FP_READERS];
+	struct fp_reader readers[FP_READERS];
 	struct fp_retired *retired;
 };
 
@@ -36,20 +46,20 @@ void fp_grace_init(struct fp_grace *grace);
 /* Sequentially consistent: a reader that a writer saw offline sees what that writer published. */
 static inline void fp_grace_online(struct fp_grace *grace, unsigned int reader)
 {
-	atomic_store(&grace->seen[reader], atomic_load(&grace->epoch));
+	atomic_store(&grace->readers[reader].seen, atomic_load(&grace->epoch));
 }
 
 static inline void fp_grace_quiescent(struct fp_grace *grace, unsigned int reader)
 {
 	uint64_t epoch = atomic_load_explicit(&grace->epoch, memory_order_relaxed);
 
-	if (epoch != atomic_load_explicit(&grace->seen[reader], memory_order_relaxed))
+	if (epoch != atomic_load_explicit(&grace->readers[reader].seen, memory_order_relaxed))
 		fp_grace_online(grace, reader);
 }
 
 static inline void fp_grace_offline(struct fp_grace *grace, unsigned int reader)
 {
-	atomic_store_explicit(&grace->seen[reader], 0, memory_order_release);
+	atomic_store_explicit(&grace->readers[reader].seen, 0, memory_order_release);
 }
 
 /**

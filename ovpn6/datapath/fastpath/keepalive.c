@@ -93,13 +93,14 @@ static bool has_key(const struct fp_peer *peer)
 	return false;
 }
 
-void fp_keepalive_tick(struct fp_worker *worker, struct fp_tx *tx, int64_t now)
+void fp_keepalive_tick(const struct fp_lane *lane, int64_t now)
 {
+	struct fp_worker *worker = lane->worker;
 	struct fp_peer *peer;
 	size_t position = 0;
 
 	while ((peer = fp_map_next(&worker->peers.by_id, &position)) != NULL) {
-		if (!has_key(peer))
+		if (atomic_load(&peer->sender) != lane->index || !has_key(peer))
 			continue;
 		if (!peer->watch.began) {
 			int64_t since = atomic_load(&peer->live_since);
@@ -110,6 +111,6 @@ void fp_keepalive_tick(struct fp_worker *worker, struct fp_tx *tx, int64_t now)
 		check_key(worker, peer, atomic_load(&peer->send));
 		check_silence(worker, peer, now);
 		check_idleness(worker, peer, now);
-		check_ping(tx, peer, now);
+		check_ping(lane->tx, peer, now);
 	}
 }

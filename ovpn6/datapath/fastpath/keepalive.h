@@ -7,9 +7,9 @@
 #include "worker.h"
 
 /**
- * fp_keepalive_tick() - look at every peer that has a key; the sending thread
+ * fp_keepalive_tick() - look at every peer of the lane that has a key; its sending thread
  * @now: milliseconds
  */
-void fp_keepalive_tick(struct fp_worker *worker, struct fp_tx *tx, int64_t now);
+void fp_keepalive_tick(const struct fp_lane *lane, int64_t now);
 
 #endif

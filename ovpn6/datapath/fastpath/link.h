@@ -24,7 +24,9 @@
 
 /**
  * struct fp_link - a socket
- * @epoll: where it is watched for input
+ * @sockets: a UDP link has one for each lane that shares the peers, a stream one
+ * @count: of them; later ones are not to be used
+ * @epoll: where a stream is watched
  * @family: AF_INET or AF_INET6
  * @segment: trains go out in one call; cleared when the kernel or the device cannot
  * @label: outer packets may have flow labels of ours; cleared when the kernel takes none
@@ -37,7 +39,8 @@
  */
 struct fp_link {
 	uint32_t id;
-	int descriptor;
+	int sockets[FP_LANES];
+	_Atomic uint32_t count;
 	int epoll;
 	int family;
 	bool stream;
@@ -72,10 +75,12 @@ struct fp_train {
 
 /**
  * fp_link_new() - a link that is not watched yet
+ * @sockets: up to FP_LANES
  *
  * Return: NULL without memory.
  */
-struct fp_link *fp_link_new(uint32_t id, int descriptor, struct fp_queue *queue);
+struct fp_link *fp_link_new(uint32_t id, const int *sockets, uint32_t count,
+			    struct fp_queue *queue);
 
 /**
  * fp_link_free() - sends once more what waits; the descriptor stays open
@@ -83,19 +88,20 @@ struct fp_link *fp_link_new(uint32_t id, int descriptor, struct fp_queue *queue)
 void fp_link_free(struct fp_link *link);
 
 /**
- * fp_link_watch() - begin to receive, or follow whether there is something to send
+ * fp_link_watch() - begin to receive from the socket of a lane
  *
  * Return: 0 or an errno.
  */
-int fp_link_watch(struct fp_link *link, int epoll);
+int fp_link_watch(struct fp_link *link, uint32_t lane, int epoll);
 
 /**
  * fp_link_send() - send datagrams; what the kernel does not take is dropped and counted
+ * @lane: of the calling thread
  * @path: a UDP link's destination
  * @counts: of the calling thread
  */
-void fp_link_send(struct fp_link *link, const struct fp_path *path, const struct fp_train *train,
-		  struct fp_counts *counts);
+void fp_link_send(struct fp_link *link, uint32_t lane, const struct fp_path *path,
+		  const struct fp_train *train, struct fp_counts *counts);
 
 /**
  * fp_stream_writable() - send what waits; the receiving thread

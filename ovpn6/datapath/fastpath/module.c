@@ -52,19 +52,20 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "window",  "window_milliseconds", "provider",
 				 "segment", "copy_dscp",	   "flow_secret",
-				 "single",  NULL };
+				 "single",  "lanes",		   NULL };
 	WorkerObject *object = (WorkerObject *)self;
 	const char *provider = "", *secret = NULL;
 	int segment = 1, copy_dscp = 0, single = 0, error;
+	unsigned int lanes = 1;
 	struct fp_worker_settings settings;
 	Py_ssize_t secret_size = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sppy#p", names, &settings.window,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "II|sppy#pI", names, &settings.window,
 					 &settings.window_milliseconds, &provider, &segment,
-					 &copy_dscp, &secret, &secret_size, &single))
+					 &copy_dscp, &secret, &secret_size, &single, &lanes))
 		return -1;
 	if (object->worker != NULL || settings.window > FP_REPLAY_MOST ||
-	    strlen(provider) >= sizeof(object->provider) ||
+	    strlen(provider) >= sizeof(object->provider) || lanes < 1 || lanes > FP_LANES ||
 	    (secret_size != 0 && secret_size != OVPN6_FLOW_SECRET)) {
 		fp_value_error("arguments of a worker");
 		return -1;
@@ -73,6 +74,7 @@ static int worker_init(PyObject *self, PyObject *args, PyObject *keywords)
 	object->segment = segment != 0;
 	settings.copy_dscp = copy_dscp != 0;
 	settings.single = single != 0;
+	settings.lanes = lanes;
 	settings.flow_secret = secret_size == 0 ? NULL : (const uint8_t *)secret;
 	object->worker = fp_worker_new(&settings, &error);
 	if (object->worker != NULL)
@@ -117,21 +119,83 @@ static PyObject *worker_fileno(PyObject *self, PyObject *args)
 	return worker == NULL ? NULL : PyLong_FromLong(worker->queue.event);
 }
 
+/* Up to FP_LANES descriptors out of a sequence; their number, -1 with an exception. */
+static int take_descriptors(PyObject *sequence, int *descriptors)
+{
+	Py_ssize_t count = PySequence_Size(sequence);
+
+	if (count > FP_LANES)
+		fp_value_error("so many lanes");
+	if (count < 0 || count > FP_LANES)
+		return -1;
+	for (Py_ssize_t i = 0; i < count; i++) {
+		PyObject *item = PySequence_GetItem(sequence, i);
+		long value = item == NULL ? -1 : PyLong_AsLong(item);
+
+		Py_XDECREF(item);
+		if (PyErr_Occurred())
+			return -1;
+		if (value < 0 || value > INT_MAX) {
+			fp_value_error("a descriptor");
+			return -1;
+		}
+		descriptors[i] = (int)value;
+	}
+	return (int)count;
+}
+
 static PyObject *worker_set_tunnel(PyObject *self, PyObject *args)
 {
 	struct fp_worker *worker = fp_worker_of(self);
-	struct fp_tunnel tunnel;
-	int vnet, udp, error;
+	struct fp_tunnel tunnels[FP_LANES];
+	int descriptors[FP_LANES];
+	int vnet, udp, count, error;
+	PyObject *queues;
 
-	if (worker == NULL || !PyArg_ParseTuple(args, "ipp", &tunnel.descriptor, &vnet, &udp))
+	if (worker == NULL || !PyArg_ParseTuple(args, "Opp", &queues, &vnet, &udp))
 		return NULL;
-	tunnel.vnet = vnet != 0;
-	tunnel.udp = udp != 0;
+	count = take_descriptors(queues, descriptors);
+	if (count < 0)
+		return NULL;
+	if (count != 0 && (uint32_t)count != worker->peers.lanes)
+		return fp_value_error("a queue of the tunnel for each lane, or none");
+	for (int i = 0; i < count; i++)
+		tunnels[i] = (struct fp_tunnel){ descriptors[i], vnet != 0, udp != 0 };
 	Py_BEGIN_ALLOW_THREADS
-	error = fp_worker_set_tunnel(worker, &tunnel);
+	error = fp_worker_set_tunnel(worker, tunnels, (uint32_t)count);
 	Py_END_ALLOW_THREADS
 	if (error != 0)
 		return fp_os_error(error);
+	Py_RETURN_NONE;
+}
+
+/* --- lanes --------------------------------------------------------------------------------- */
+
+static PyObject *worker_steer(PyObject *self, PyObject *args)
+{
+	struct fp_worker *worker = fp_worker_of(self);
+	int error;
+
+	(void)args;
+	if (worker == NULL)
+		return NULL;
+	fp_steering_close(&worker->steering);
+	error = fp_steering_open(&worker->steering);
+	if (error != 0)
+		return fp_os_error(error);
+	return PyLong_FromLong(worker->steering.program);
+}
+
+static PyObject *worker_gather(PyObject *self, PyObject *args)
+{
+	struct fp_worker *worker = fp_worker_of(self);
+
+	(void)args;
+	if (worker == NULL)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	fp_worker_gather(worker);
+	Py_END_ALLOW_THREADS
 	Py_RETURN_NONE;
 }
 
@@ -151,15 +215,16 @@ static PyObject *add_link(struct fp_worker *worker, struct fp_link *link)
 	Py_RETURN_NONE;
 }
 
-static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, int descriptor)
+static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, const int *sockets,
+				uint32_t count)
 {
 	struct fp_link *link;
 
-	if (id >= FP_TUNNEL_EVENT || descriptor < 0 || fp_map_find(&worker->links, &id) != NULL) {
-		fp_value_error("a link with a new id and a descriptor");
+	if (id >= FP_TUNNEL_EVENT || fp_map_find(&worker->links, &id) != NULL) {
+		fp_value_error("a link with a new id");
 		return NULL;
 	}
-	link = fp_link_new(id, descriptor, &worker->queue);
+	link = fp_link_new(id, sockets, count, &worker->queue);
 	if (link == NULL)
 		PyErr_NoMemory();
 	return link;
@@ -168,23 +233,28 @@ static struct fp_link *new_link(struct fp_worker *worker, unsigned int id, int d
 static PyObject *worker_add_udp(PyObject *self, PyObject *args)
 {
 	struct fp_worker *worker = fp_worker_of(self);
-	int descriptor, family, multihome;
+	int sockets[FP_LANES], count, family, multihome;
 	struct fp_link *link;
+	PyObject *sequence;
 	unsigned int id;
 
-	if (worker == NULL ||
-	    !PyArg_ParseTuple(args, "Iiip", &id, &descriptor, &family, &multihome))
+	if (worker == NULL || !PyArg_ParseTuple(args, "IOip", &id, &sequence, &family, &multihome))
 		return NULL;
+	count = take_descriptors(sequence, sockets);
+	if (count < 0)
+		return NULL;
+	if ((uint32_t)count != worker->peers.lanes)
+		return fp_value_error("a socket for each lane");
 	if (family != AF_INET && family != AF_INET6)
 		return fp_value_error("the family of a UDP link");
-	link = new_link(worker, id, descriptor);
+	link = new_link(worker, id, sockets, (uint32_t)count);
 	if (link == NULL)
 		return NULL;
 	link->family = family;
 	link->multihome = multihome != 0;
 	atomic_store(&link->segment, ((WorkerObject *)self)->segment);
 	atomic_store(&link->label, true);
-	if (!fp_udp_has_trains(descriptor))
+	if (!fp_udp_has_trains(sockets[0]))
 		fp_udp_give_up_trains(link, ENOPROTOOPT);
 	return add_link(worker, link);
 }
@@ -198,9 +268,9 @@ static PyObject *worker_add_stream(PyObject *self, PyObject *args)
 
 	if (worker == NULL || !PyArg_ParseTuple(args, "IiI", &id, &descriptor, &most))
 		return NULL;
-	if (most < 1 || most > UINT16_MAX)
-		return fp_value_error("the longest frame of a stream");
-	link = new_link(worker, id, descriptor);
+	if (descriptor < 0 || most < 1 || most > UINT16_MAX)
+		return fp_value_error("a descriptor and the longest frame of a stream");
+	link = new_link(worker, id, &descriptor, 1);
 	if (link == NULL)
 		return NULL;
 	link->stream = true;
@@ -243,7 +313,7 @@ static PyObject *worker_send_stream(PyObject *self, PyObject *args)
 		return fp_value_error("a datagram for a stream");
 	train.octets = (const uint8_t *)octets;
 	train.length = train.size = (size_t)length;
-	fp_link_send(link, NULL, &train, &worker->control_counts);
+	fp_link_send(link, 0, NULL, &train, &worker->control_counts);
 	Py_RETURN_NONE;
 }
 
@@ -305,13 +375,35 @@ static PyObject *worker_drops(PyObject *self, PyObject *args)
 	for (int reason = 0; counts != NULL && reason < FP_DROPS; reason++) {
 		uint64_t number = 0;
 
-		for (unsigned int writer = 0; writer < 3; writer++)
+		for (unsigned int writer = 0; writer < fp_worker_writers(worker); writer++)
 			number += fp_read(&fp_worker_counts(worker, writer)->drops[reason]);
 		if (number != 0 &&
 		    !add_count(counts, PyUnicode_FromString(fp_drop_names[reason]), number))
 			Py_CLEAR(counts);
 	}
 	return counts;
+}
+
+static PyObject *worker_lanes(PyObject *self, PyObject *args)
+{
+	struct fp_worker *worker = fp_worker_of(self);
+	PyObject *list;
+
+	(void)args;
+	if (worker == NULL)
+		return NULL;
+	list = PyList_New(0);
+	for (unsigned int lane = 0; list != NULL && lane < worker->count; lane++) {
+		const struct fp_counts *sent = fp_worker_counts(worker, 2 * lane);
+		const struct fp_counts *received = fp_worker_counts(worker, 2 * lane + 1);
+		PyObject *both = Py_BuildValue("KK", (unsigned long long)fp_read(&received->datagrams),
+					       (unsigned long long)fp_read(&sent->datagrams));
+
+		if (both == NULL || PyList_Append(list, both) != 0)
+			Py_CLEAR(list);
+		Py_XDECREF(both);
+	}
+	return list;
 }
 
 static PyObject *worker_errors(PyObject *self, PyObject *args)
@@ -327,7 +419,7 @@ static PyObject *worker_errors(PyObject *self, PyObject *args)
 		int call = at / FP_ERRNOS, error = at % FP_ERRNOS;
 		uint64_t number = 0;
 
-		for (unsigned int writer = 0; writer < 3; writer++)
+		for (unsigned int writer = 0; writer < fp_worker_writers(worker); writer++)
 			number += fp_read(&fp_worker_counts(worker, writer)->errors[call][error]);
 		if (number != 0 &&
 		    !add_count(counts, Py_BuildValue("si", fp_call_names[call], error), number))
@@ -355,6 +447,8 @@ static PyMethodDef worker_methods[] = {
 	{ "close", worker_close, METH_NOARGS, NULL },
 	{ "fileno", worker_fileno, METH_NOARGS, NULL },
 	{ "set_tunnel", worker_set_tunnel, METH_VARARGS, NULL },
+	{ "steer", worker_steer, METH_NOARGS, NULL },
+	{ "gather", worker_gather, METH_NOARGS, NULL },
 	{ "add_udp", worker_add_udp, METH_VARARGS, NULL },
 	{ "add_stream", worker_add_stream, METH_VARARGS, NULL },
 	{ "remove_link", worker_remove_link, METH_VARARGS, NULL },
@@ -373,6 +467,7 @@ static PyMethodDef worker_methods[] = {
 	{ "keys", fp_python_keys, METH_VARARGS, NULL },
 	{ "send_exit", fp_python_send_exit, METH_VARARGS, NULL },
 	{ "reports", worker_reports, METH_NOARGS, NULL },
+	{ "lanes", worker_lanes, METH_NOARGS, NULL },
 	{ "drops", worker_drops, METH_NOARGS, NULL },
 	{ "errors", worker_errors, METH_NOARGS, NULL },
 	{ NULL, NULL, 0, NULL },

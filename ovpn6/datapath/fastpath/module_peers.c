@@ -92,10 +92,10 @@ PyObject *fp_python_place_peer(PyObject *self, PyObject *args)
 		return fp_value_error("a local address of a multihomed link");
 	key.link = link_id;
 	memcpy(key.address, address, (size_t)size);
-	pthread_mutex_lock(&worker->peers.lock);
-	done = fp_peer_place(&worker->peers, peer, link, &key, (const uint8_t *)local,
-			     (uint32_t)local_size);
-	pthread_mutex_unlock(&worker->peers.lock);
+	Py_BEGIN_ALLOW_THREADS
+	done = fp_worker_place(worker, peer, link, &key, (const uint8_t *)local,
+			       (uint32_t)local_size);
+	Py_END_ALLOW_THREADS
 	if (!done)
 		return PyErr_NoMemory();
 	Py_RETURN_NONE;
@@ -186,6 +186,11 @@ static bool prefix_of(const char *address, Py_ssize_t size, unsigned int length)
 	return lawful;
 }
 
+static bool is_steering(const struct fp_worker *worker)
+{
+	return worker->steering.map >= 0;
+}
+
 PyObject *fp_python_set_route(PyObject *self, PyObject *args)
 {
 	struct fp_worker *worker = fp_worker_of(self);
@@ -194,6 +199,7 @@ PyObject *fp_python_set_route(PyObject *self, PyObject *args)
 	const char *address;
 	Py_ssize_t size;
 	bool failed;
+	int error;
 
 	if (worker == NULL || !PyArg_ParseTuple(args, "y#II", &address, &size, &length, &id) ||
 	    !prefix_of(address, size, length))
@@ -201,6 +207,13 @@ PyObject *fp_python_set_route(PyObject *self, PyObject *args)
 	peer = peer_of(worker, id);
 	if (peer == NULL)
 		return NULL;
+	/* Before the prefix is the peer's: what was steered earlier belongs to nobody yet. */
+	if (is_steering(worker)) {
+		error = fp_steer(&worker->steering, (const uint8_t *)address, (size_t)size, length,
+				 atomic_load(&peer->sender));
+		if (error != 0)
+			return fp_os_error(error);
+	}
 	pthread_mutex_lock(&worker->peers.lock);
 	before = fp_route_set(&worker->peers.routes, &worker->peers.grace,
 			      (const uint8_t *)address, (size_t)size, length, peer, &failed);
@@ -221,10 +234,17 @@ PyObject *fp_python_remove_route(PyObject *self, PyObject *args)
 	unsigned int length;
 	const char *address;
 	Py_ssize_t size;
+	int error;
 
 	if (worker == NULL || !PyArg_ParseTuple(args, "y#I", &address, &size, &length) ||
 	    !prefix_of(address, size, length))
 		return NULL;
+	if (is_steering(worker)) {
+		error = fp_unsteer(&worker->steering, (const uint8_t *)address, (size_t)size,
+				   length);
+		if (error != 0)
+			return fp_os_error(error);
+	}
 	pthread_mutex_lock(&worker->peers.lock);
 	before = fp_route_remove(&worker->peers.routes, &worker->peers.grace,
 				 (const uint8_t *)address, (size_t)size, length);
@@ -341,12 +361,16 @@ PyObject *fp_python_keys(PyObject *self, PyObject *args)
 PyObject *fp_python_send_exit(PyObject *self, PyObject *args)
 {
 	struct fp_worker *worker = fp_worker_of(self);
+	struct fp_peer *peer;
 	unsigned int id;
 
-	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id) || peer_of(worker, id) == NULL)
+	if (worker == NULL || !PyArg_ParseTuple(args, "I", &id))
+		return NULL;
+	peer = peer_of(worker, id);
+	if (peer == NULL)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	fp_worker_send_exit(worker, id);
+	fp_worker_send_exit(worker, peer);
 	Py_END_ALLOW_THREADS
 	Py_RETURN_NONE;
 }

@@ -22,6 +22,7 @@ static const uint8_t occ[16] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 0x81,
  * struct judged - a datagram on its way
  */
 struct judged {
+	const struct fp_lane *lane;
 	struct fp_worker *worker;
 	struct fp_counts *counts;
 	struct fp_link *link;
@@ -246,6 +247,11 @@ static bool open_data(struct judged *one, size_t length)
 		fp_drop(one->counts, FP_DROP_UNKNOWN_PEER);
 		return false;
 	}
+	/* Steered elsewhere: another thread has its keys in use. */
+	if (atomic_load(&one->peer->receiver) != one->lane->index) {
+		fp_drop(one->counts, FP_DROP_DATA_ELSEWHERE);
+		return false;
+	}
 	one->key = atomic_load(&one->peer->receive[one->datagram[0] & 7]);
 	if (one->key == NULL) {
 		fp_drop(one->counts, FP_DROP_NO_KEY);
@@ -256,6 +262,7 @@ static bool open_data(struct judged *one, size_t length)
 		fp_drop(one->counts, refusals[opened]);
 		return false;
 	}
+	fp_add(&one->counts->datagrams, 1);
 	fp_add(&one->peer->received.packets, 1);
 	fp_add(&one->peer->received.octets, one->length);
 	fp_add(&one->peer->received.overhead, one->key->overhead);
@@ -264,11 +271,18 @@ static bool open_data(struct judged *one, size_t length)
 	return true;
 }
 
-bool fp_datagram(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
+bool fp_datagram(const struct fp_lane *lane, struct fp_counts *counts, struct fp_link *link,
 		 const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
 		 struct fp_inner *inner)
 {
-	struct judged one = { worker, counts, link, arrival, datagram, NULL, NULL, NULL, 0 };
+	struct judged one = {
+		.lane = lane,
+		.worker = lane->worker,
+		.counts = counts,
+		.link = link,
+		.arrival = arrival,
+		.datagram = datagram,
+	};
 	uint32_t framing;
 
 	if (length == 0) {

@@ -25,7 +25,8 @@ struct fp_inner {
 };
 
 /**
- * fp_datagram() - judge one datagram; the receiving thread
+ * fp_datagram() - judge one datagram
+ * @lane: whose receiving thread this is
  * @arrival: where it came from
  * @datagram: changed
  * @inner: set to what it holds
@@ -34,7 +35,7 @@ struct fp_inner {
  *
  * Return: whether @inner is to be delivered.
  */
-bool fp_datagram(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
+bool fp_datagram(const struct fp_lane *lane, struct fp_counts *counts, struct fp_link *link,
 		 const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
 		 struct fp_inner *inner);
 

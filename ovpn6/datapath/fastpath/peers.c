@@ -9,8 +9,9 @@
 
 #include "link.h"
 
-void fp_peers_init(struct fp_peers *peers)
+void fp_peers_init(struct fp_peers *peers, uint32_t lanes)
 {
+	peers->lanes = lanes;
 	pthread_mutex_init(&peers->lock, NULL);
 	fp_grace_init(&peers->grace);
 	fp_map_init(&peers->by_id, offsetof(struct fp_peer, id), sizeof(uint32_t));
@@ -45,6 +46,8 @@ int fp_peer_add(struct fp_peers *peers, uint32_t id, struct fp_peer **added)
 	if (peer == NULL)
 		return ENOMEM;
 	peer->id = id;
+	atomic_init(&peer->sender, id % peers->lanes);
+	atomic_init(&peer->receiver, id % peers->lanes);
 	if (!fp_map_put(&peers->by_id, &peers->grace, peer, &replaced)) {
 		free(peer);
 		return ENOMEM;

@@ -2,8 +2,11 @@
 /*
  * The peers: by id, by path, by inner address; their keys, specs and counters.
  *
- * Two threads read while Python changes: what they follow is published, and freed after a grace
- * period. One lock serialises changes, which are Python's calls and the receiving thread's floats.
+ * Threads read while Python changes: what they follow is published, and freed after a grace period.
+ * One lock serialises changes, which are Python's calls and the floats of receiving threads.
+ *
+ * Of each peer one sending and one receiving thread takes care, by its id: theirs are keys, windows
+ * and counters, without a lock.
  */
 #ifndef OVPN6_FASTPATH_PEERS_H
 #define OVPN6_FASTPATH_PEERS_H
@@ -25,6 +28,10 @@ struct fp_peer;
 
 #define FP_KEY_IDS 8
 #define FP_SLOTS 2
+/* Lanes that there may be (worker.h), and what stands for none of them. */
+#define FP_LANES 16
+#define FP_NO_LANE UINT32_MAX
+_Static_assert(FP_READERS == 2 * FP_LANES, "each thread is a reader");
 
 /* How a payload carries an inner packet (Framing in ovpn6/model/specs.py). */
 enum fp_framing {
@@ -114,6 +121,7 @@ struct fp_watch {
  * @moves: times that it came another way since the last tick of the receiving thread
  * @routes: prefixes that lead to it
  * @gone: it was removed; under the lock
+ * @sender: the lane whose sending thread has it; @receiver likewise. FP_NO_LANE while it changes
  * @sent: the sending thread's; @received: the receiving thread's
  */
 struct fp_peer {
@@ -127,6 +135,8 @@ struct fp_peer {
 	_Atomic int64_t live_since;
 	uint64_t routes;
 	bool gone;
+	_Atomic uint32_t sender;
+	_Atomic uint32_t receiver;
 	struct fp_tally sent;
 	struct fp_tally received;
 	struct fp_watch watch;
@@ -135,9 +145,11 @@ struct fp_peer {
 /**
  * struct fp_peers - all of them
  * @lock: serialises changes; a thread that has it does not wait for grace periods
+ * @lanes: that share the peers
  */
 struct fp_peers {
 	pthread_mutex_t lock;
+	uint32_t lanes;
 	struct fp_grace grace;
 	struct fp_map by_id;
 	struct fp_map by_path;
@@ -146,8 +158,9 @@ struct fp_peers {
 
 /**
  * fp_peers_init() - nobody
+ * @lanes: up to FP_LANES
  */
-void fp_peers_init(struct fp_peers *peers);
+void fp_peers_init(struct fp_peers *peers, uint32_t lanes);
 
 /**
  * fp_peers_free() - when no thread is left

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,6 +52,7 @@ struct waiting {
  * @unmerged: datagrams that came short, one after the other
  */
 struct fp_rx {
+	const struct fp_lane *lane;
 	struct fp_worker *worker;
 	const struct fp_tunnel *tunnel;
 	bool whole;
@@ -67,13 +67,14 @@ struct fp_rx {
 	struct fp_counts counts;
 };
 
-struct fp_rx *fp_rx_new(struct fp_worker *worker)
+struct fp_rx *fp_rx_new(struct fp_lane *lane)
 {
 	struct fp_rx *rx = calloc(1, sizeof(*rx));
 
 	if (rx == NULL)
 		return NULL;
-	rx->worker = worker;
+	rx->lane = lane;
+	rx->worker = lane->worker;
 	rx->arena = malloc(ARENA);
 	rx->batch = fp_batch_new();
 	rx->unmerged = UNMERGED;
@@ -188,7 +189,7 @@ static void handle(struct fp_rx *rx, struct fp_link *link, const struct fp_arriv
 {
 	struct fp_inner inner;
 
-	if (fp_datagram(rx->worker, &rx->counts, link, arrival, datagram, length, &inner))
+	if (fp_datagram(rx->lane, &rx->counts, link, arrival, datagram, length, &inner))
 		deliver(rx, &inner);
 }
 
@@ -211,7 +212,7 @@ static int receive_one(struct fp_rx *rx, struct fp_link *link, bool *more)
 {
 	uint8_t *room = rx->arena + rx->used;
 	struct fp_arrival arrival;
-	int error = fp_udp_receive(link, room, &arrival);
+	int error = fp_udp_receive(link, rx->lane->index, room, &arrival);
 
 	if (error != 0)
 		return error;
@@ -231,7 +232,7 @@ static int receive_batch(struct fp_rx *rx, struct fp_link *link, bool *more)
 
 	if (rx->overflowed)
 		flush(rx);
-	count = fp_udp_receive_batch(link, rx->arena + rx->used, batch, most);
+	count = fp_udp_receive_batch(link, rx->lane->index, rx->arena + rx->used, batch, most);
 	if (count < 0)
 		return -count;
 	rx->used += (size_t)count * FP_BATCH_SLOT;
@@ -303,7 +304,7 @@ static void receive_stream(struct fp_rx *rx, struct fp_link *link)
 /* After each quiescent state: the one before may be freed. Nothing waits to be written then. */
 static void look_at_tunnel(struct fp_rx *rx)
 {
-	const struct fp_tunnel *tunnel = atomic_load(&rx->worker->tunnel);
+	const struct fp_tunnel *tunnel = atomic_load(&rx->worker->tunnels) + rx->lane->index;
 
 	rx->tunnel = tunnel;
 	if (rx->merger.write == NULL || rx->merger.udp != tunnel->udp)
@@ -318,11 +319,12 @@ void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event)
 
 	look_at_tunnel(rx);
 	if (id == FP_NO_LINK) {
-		(void)!read(rx->worker->wake_rx, &woken, sizeof(woken));
+		(void)!read(rx->lane->wake_rx, &woken, sizeof(woken));
 		return;
 	}
 	link = fp_map_find(&rx->worker->links, &id);
-	if (link == NULL)
+	/* What it had to tell was fetched before it went, or its sockets became fewer. */
+	if (link == NULL || rx->lane->index >= atomic_load(&link->count))
 		return;
 	if (!link->stream) {
 		receive_udp(rx, link);
@@ -336,8 +338,9 @@ void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event)
 
 /* --- the thread ---------------------------------------------------------------------------- */
 
-void fp_rx_tick(struct fp_worker *worker, int64_t now)
+void fp_rx_tick(const struct fp_lane *lane, int64_t now)
 {
+	struct fp_worker *worker = lane->worker;
 	struct fp_peer *peer;
 	size_t position = 0;
 
@@ -346,6 +349,8 @@ void fp_rx_tick(struct fp_worker *worker, int64_t now)
 	fp_grace_reap(&worker->peers.grace);
 	pthread_mutex_unlock(&worker->peers.lock);
 	while ((peer = fp_map_next(&worker->peers.by_id, &position)) != NULL) {
+		if (atomic_load(&peer->receiver) != lane->index)
+			continue;
 		peer->moves = 0;
 		for (unsigned int id = 0; id < FP_KEY_IDS; id++) {
 			struct fp_key *key = atomic_load(&peer->receive[id]);
@@ -359,27 +364,29 @@ void fp_rx_tick(struct fp_worker *worker, int64_t now)
 void *fp_rx_run(void *argument)
 {
 	struct fp_rx *rx = argument;
+	const struct fp_lane *lane = rx->lane;
 	struct fp_worker *worker = rx->worker;
+	unsigned int reader = fp_reader(lane, FP_READER_RX);
 	int64_t due = fp_now() + FP_TICK_MILLISECONDS;
 
-	prctl(PR_SET_NAME, "ovpn6 rx");
+	fp_lane_name(lane, "rx");
 	while (!atomic_load(&worker->stop)) {
 		struct epoll_event events[EVENTS];
 		int64_t now = fp_now();
-		int count = epoll_wait(worker->epoll, events, EVENTS,
+		int count = epoll_wait(lane->epoll, events, EVENTS,
 				       due > now ? (int)(due - now) : 0);
 
-		fp_grace_online(&worker->peers.grace, FP_READER_RX);
+		fp_grace_online(&worker->peers.grace, reader);
 		for (int i = 0; i < count; i++) {
 			fp_rx_serve(rx, &events[i]);
-			fp_grace_quiescent(&worker->peers.grace, FP_READER_RX);
+			fp_grace_quiescent(&worker->peers.grace, reader);
 		}
 		now = fp_now();
 		if (now >= due) {
 			due = now + FP_TICK_MILLISECONDS;
-			fp_rx_tick(worker, now);
+			fp_rx_tick(lane, now);
 		}
-		fp_grace_offline(&worker->peers.grace, FP_READER_RX);
+		fp_grace_offline(&worker->peers.grace, reader);
 	}
 	return NULL;
 }

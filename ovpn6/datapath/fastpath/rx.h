@@ -12,7 +12,7 @@
  *
  * Return: NULL without memory.
  */
-struct fp_rx *fp_rx_new(struct fp_worker *worker);
+struct fp_rx *fp_rx_new(struct fp_lane *lane);
 
 /**
  * fp_rx_free() - when its thread has ended
@@ -34,7 +34,7 @@ void fp_rx_serve(struct fp_rx *rx, const struct epoll_event *event);
  * fp_rx_tick() - about once a second
  * @now: milliseconds
  */
-void fp_rx_tick(struct fp_worker *worker, int64_t now);
+void fp_rx_tick(const struct fp_lane *lane, int64_t now);
 
 /**
  * fp_rx_counts() - its drops

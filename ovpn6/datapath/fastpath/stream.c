@@ -16,7 +16,7 @@ static void watch_output(struct fp_link *link, bool wanted)
 		.data.u32 = link->id,
 	};
 
-	epoll_ctl(link->epoll, EPOLL_CTL_MOD, link->descriptor, &event);
+	epoll_ctl(link->epoll, EPOLL_CTL_MOD, link->sockets[0], &event);
 }
 
 /* Under the lock. */
@@ -35,7 +35,7 @@ static void end_locked(struct fp_link *link, enum fp_ending ending, int value)
 	free(link->waiting);
 	link->waiting = NULL;
 	link->waiting_size = 0;
-	epoll_ctl(link->epoll, EPOLL_CTL_DEL, link->descriptor, NULL);
+	epoll_ctl(link->epoll, EPOLL_CTL_DEL, link->sockets[0], NULL);
 	fp_queue_push(link->queue, &report, NULL, 0);
 }
 
@@ -54,7 +54,7 @@ static ssize_t write_some(struct fp_link *link, struct iovec *parts, size_t coun
 	ssize_t sent;
 
 	do
-		sent = sendmsg(link->descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent = sendmsg(link->sockets[0], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return sent;
@@ -145,7 +145,7 @@ void fp_stream_writable(struct fp_link *link, struct fp_counts *counts)
 void fp_stream_last_words(struct fp_link *link)
 {
 	if (link->waiting_size > 0 && !link->broken)
-		(void)!send(link->descriptor, link->waiting, link->waiting_size,
+		(void)!send(link->sockets[0], link->waiting, link->waiting_size,
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -156,7 +156,7 @@ int fp_stream_receive(struct fp_link *link, uint8_t *room, size_t most, size_t *
 	*length = link->partial_size;
 	if (link->partial_size > 0)
 		memcpy(room, link->partial, link->partial_size);
-	received = recv(link->descriptor, room + *length, most - *length, MSG_DONTWAIT);
+	received = recv(link->sockets[0], room + *length, most - *length, MSG_DONTWAIT);
 	if (received < 0)
 		return errno;
 	*length += (size_t)received;

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "ecn.h"
@@ -41,6 +40,7 @@ static const uint8_t occ_exit[17] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 
  * @ended: its last datagram was shorter
  */
 struct fp_tx {
+	struct fp_lane *lane;
 	struct fp_worker *worker;
 	struct fp_tunnel tunnel;
 	struct fp_peer *peer;
@@ -56,13 +56,14 @@ struct fp_tx {
 	struct fp_counts counts;
 };
 
-struct fp_tx *fp_tx_new(struct fp_worker *worker)
+struct fp_tx *fp_tx_new(struct fp_lane *lane)
 {
 	struct fp_tx *tx = calloc(1, sizeof(*tx));
 
 	if (tx == NULL)
 		return NULL;
-	tx->worker = worker;
+	tx->lane = lane;
+	tx->worker = lane->worker;
 	tx->tunnel.descriptor = -1;
 	tx->packet = calloc(1, HEADROOM + READ_MOST + TAILROOM);
 	tx->train = calloc(1, TRAIN_ROOM);
@@ -100,11 +101,12 @@ static void flush(struct fp_tx *tx)
 
 	if (tx->count == 0)
 		return;
+	fp_add(&tx->counts.datagrams, tx->count);
 	path = atomic_load(&tx->peer->path);
 	if (path == NULL)
 		fp_add(&tx->counts.drops[FP_DROP_SEND_CLOSED], tx->count);
 	else
-		fp_link_send(path->link, path, &train, &tx->counts);
+		fp_link_send(path->link, tx->lane->index, path, &train, &tx->counts);
 	tx->count = 0;
 	tx->used = 0;
 	tx->ended = false;
@@ -245,6 +247,11 @@ static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8
 
 	if (peer == NULL)
 		return;
+	/* Steered elsewhere: another thread seals for it. */
+	if (atomic_load(&peer->sender) != tx->lane->index) {
+		fp_drop(&tx->counts, FP_DROP_TUNNEL_ELSEWHERE);
+		return;
+	}
 	if (key == NULL) {
 		fp_drop(&tx->counts, FP_DROP_TUNNEL_NO_KEY);
 		return;
@@ -266,7 +273,7 @@ static void handle_packet(struct fp_tx *tx, const struct ovpn6_vnet *vnet, uint8
 static void use_tunnel(struct fp_tx *tx, const struct fp_tunnel *tunnel)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = FP_TUNNEL_EVENT };
-	int epoll = tx->worker->single ? tx->worker->epoll : -1;
+	int epoll = tx->worker->single ? tx->lane->epoll : -1;
 
 	if (epoll >= 0 && tx->tunnel.descriptor >= 0)
 		epoll_ctl(epoll, EPOLL_CTL_DEL, tx->tunnel.descriptor, NULL);
@@ -338,51 +345,53 @@ bool fp_tx_drain(struct fp_tx *tx)
 
 void fp_tx_answer(struct fp_tx *tx)
 {
-	struct fp_worker *worker = tx->worker;
+	struct fp_lane *lane = tx->lane;
 	struct fp_peer *peer;
 	uint64_t woken;
 
-	(void)!read(worker->wake_tx, &woken, sizeof(woken));
-	pthread_mutex_lock(&worker->request_lock);
-	if (worker->request == FP_REQUEST_TUNNEL) {
-		use_tunnel(tx, worker->request_tunnel);
-	} else if (worker->request == FP_REQUEST_EXIT) {
-		peer = fp_peer_find(&worker->peers, worker->request_peer);
+	(void)!read(lane->wake_tx, &woken, sizeof(woken));
+	pthread_mutex_lock(&lane->request_lock);
+	if (lane->request == FP_REQUEST_TUNNEL) {
+		use_tunnel(tx, lane->request_tunnel);
+	} else if (lane->request == FP_REQUEST_EXIT) {
+		peer = fp_peer_find(&tx->worker->peers, lane->request_peer);
 		if (peer != NULL)
 			fp_tx_special(tx, peer, occ_exit, sizeof(occ_exit),
 				      FP_DROP_EXIT_KEY_EXHAUSTED);
 	}
-	worker->request = FP_REQUEST_NONE;
-	pthread_cond_signal(&worker->request_done);
-	pthread_mutex_unlock(&worker->request_lock);
+	lane->request = FP_REQUEST_NONE;
+	pthread_cond_signal(&lane->request_done);
+	pthread_mutex_unlock(&lane->request_lock);
 }
 
 void *fp_tx_run(void *argument)
 {
 	struct fp_tx *tx = argument;
+	const struct fp_lane *lane = tx->lane;
 	struct fp_worker *worker = tx->worker;
+	unsigned int reader = fp_reader(lane, FP_READER_TX);
 	int64_t due = fp_now() + FP_TICK_MILLISECONDS;
 	bool more = false;
 
-	prctl(PR_SET_NAME, "ovpn6 tx");
+	fp_lane_name(lane, "tx");
 	while (!atomic_load(&worker->stop)) {
 		struct pollfd watched[2] = {
-			{ .fd = worker->wake_tx, .events = POLLIN },
+			{ .fd = lane->wake_tx, .events = POLLIN },
 			{ .fd = tx->tunnel.descriptor, .events = POLLIN },
 		};
 		int64_t now = fp_now();
 
 		poll(watched, 2, more ? 0 : due > now ? (int)(due - now) : 0);
-		fp_grace_online(&worker->peers.grace, FP_READER_TX);
+		fp_grace_online(&worker->peers.grace, reader);
 		if (watched[0].revents != 0)
 			fp_tx_answer(tx);
 		now = fp_now();
 		if (now >= due) {
 			due = now + FP_TICK_MILLISECONDS;
-			fp_keepalive_tick(worker, tx, now);
+			fp_keepalive_tick(lane, now);
 		}
 		more = watched[1].revents != 0 && fp_tx_drain(tx);
-		fp_grace_offline(&worker->peers.grace, FP_READER_TX);
+		fp_grace_offline(&worker->peers.grace, reader);
 	}
 	return NULL;
 }

@@ -10,7 +10,7 @@
  *
  * Return: NULL without memory.
  */
-struct fp_tx *fp_tx_new(struct fp_worker *worker);
+struct fp_tx *fp_tx_new(struct fp_lane *lane);
 
 /**
  * fp_tx_free() - when its thread has ended

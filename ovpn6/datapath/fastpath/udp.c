@@ -110,12 +110,12 @@ static void add_flow_label(struct msghdr *message, const struct fp_link *link,
 		       &value, sizeof(value));
 }
 
-static int send_waiting(const struct fp_link *link, const struct msghdr *message)
+static int send_waiting(int socket, const struct msghdr *message)
 {
 	for (int waited = 0;; waited++) {
-		struct pollfd full = { .fd = link->descriptor, .events = POLLOUT };
+		struct pollfd full = { .fd = socket, .events = POLLOUT };
 
-		if (sendmsg(link->descriptor, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		if (sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return 0;
 		if (errno == EINTR)
 			continue;
@@ -153,14 +153,15 @@ void fp_udp_give_up_trains(struct fp_link *link, int error)
 }
 
 /* Without the label, which is the last of what the message says, where that is what is refused. */
-static int send_labelled(struct fp_link *link, struct msghdr *message, size_t unlabelled)
+static int send_labelled(struct fp_link *link, int socket, struct msghdr *message,
+			 size_t unlabelled)
 {
-	int error = send_waiting(link, message);
+	int error = send_waiting(socket, message);
 
 	if (error != EINVAL || message->msg_controllen == unlabelled)
 		return error;
 	message->msg_controllen = unlabelled;
-	error = send_waiting(link, message);
+	error = send_waiting(socket, message);
 	if (error == 0)
 		give_up(link, &link->label, FP_NOTICE_NO_LABEL, EINVAL);
 	return error;
@@ -171,23 +172,25 @@ static int send_labelled(struct fp_link *link, struct msghdr *message, size_t un
  * IP_PMTUDISC_DO, because only then trains have DF, and whoever cuts what has none (a NAT64 cuts
  * more than is too long) does not cut ours. Trains of other threads lack it for these moments.
  */
-static int send_single(struct fp_link *link, struct msghdr *message, size_t unlabelled)
+static int send_single(struct fp_link *link, int socket, struct msghdr *message,
+		       size_t unlabelled)
 {
 	const int heed = IP_PMTUDISC_WANT, whole = IP_PMTUDISC_DO;
-	int error = send_labelled(link, message, unlabelled);
+	int error = send_labelled(link, socket, message, unlabelled);
 
 	if (error != EMSGSIZE)
 		return error;
 	pthread_mutex_lock(&link->lock);
-	setsockopt(link->descriptor, IPPROTO_IP, IP_MTU_DISCOVER, &heed, sizeof(heed));
-	error = send_labelled(link, message, unlabelled);
-	setsockopt(link->descriptor, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole));
+	setsockopt(socket, IPPROTO_IP, IP_MTU_DISCOVER, &heed, sizeof(heed));
+	error = send_labelled(link, socket, message, unlabelled);
+	setsockopt(socket, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole));
 	pthread_mutex_unlock(&link->lock);
 	return error;
 }
 
-static void send_singly(struct fp_link *link, const struct fp_path *path, struct msghdr *message,
-			const struct fp_train *train, struct fp_counts *counts)
+static void send_singly(struct fp_link *link, int socket, const struct fp_path *path,
+			struct msghdr *message, const struct fp_train *train,
+			struct fp_counts *counts)
 {
 	size_t unlabelled = message->msg_controllen;
 
@@ -198,14 +201,14 @@ static void send_singly(struct fp_link *link, const struct fp_path *path, struct
 
 		message->msg_iov->iov_base = (void *)(train->octets + at);
 		message->msg_iov->iov_len = left < train->size ? left : train->size;
-		error = send_single(link, message, unlabelled);
+		error = send_single(link, socket, message, unlabelled);
 		if (error != 0)
 			fp_error(counts, FP_CALL_SEND, error, 1);
 	}
 }
 
-void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct fp_train *train,
-		 struct fp_counts *counts)
+void fp_udp_send(struct fp_link *link, uint32_t lane, const struct fp_path *path,
+		 const struct fp_train *train, struct fp_counts *counts)
 {
 	union ancillary ancillary = { 0 };
 	struct iovec whole = { (void *)train->octets, train->length };
@@ -217,6 +220,7 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 		.msg_control = &ancillary,
 	};
 	uint16_t size = (uint16_t)train->size;
+	int socket = link->sockets[lane];
 	size_t single, unlabelled;
 	int error;
 
@@ -224,7 +228,7 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 	add_traffic_class(&message, link, path, train->traffic_class);
 	single = message.msg_controllen;
 	if (train->count > 1 && !atomic_load_explicit(&link->segment, memory_order_relaxed)) {
-		send_singly(link, path, &message, train, counts);
+		send_singly(link, socket, path, &message, train, counts);
 		return;
 	}
 	if (train->count > 1)
@@ -233,9 +237,9 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 	unlabelled = message.msg_controllen;
 	add_flow_label(&message, link, path, train->flow_label);
 	if (train->count > 1)
-		error = send_labelled(link, &message, unlabelled);
+		error = send_labelled(link, socket, &message, unlabelled);
 	else
-		error = send_single(link, &message, unlabelled);
+		error = send_single(link, socket, &message, unlabelled);
 	if (error == 0)
 		return;
 	if (train->count == 1 || error == EAGAIN || error == ENOBUFS) {
@@ -250,7 +254,7 @@ void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct 
 	if (error == EIO)
 		fp_udp_give_up_trains(link, error);
 	message.msg_controllen = single;
-	send_singly(link, path, &message, train, counts);
+	send_singly(link, socket, path, &message, train, counts);
 }
 
 static void read_ancillary(struct msghdr *message, struct fp_arrival *arrival)
@@ -321,7 +325,8 @@ static void finish(struct msghdr *message, const struct fp_link *link, struct fp
 		arrival->local_size = 0;
 }
 
-int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival)
+int fp_udp_receive(struct fp_link *link, uint32_t lane, uint8_t *room,
+		   struct fp_arrival *arrival)
 {
 	struct fp_received ancillary;
 	struct iovec whole = { room, FP_UDP_MOST };
@@ -329,7 +334,7 @@ int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arriv
 	ssize_t length;
 
 	prepare(&message, link, arrival, &whole, 1, &ancillary);
-	length = recvmsg(link->descriptor, &message, MSG_DONTWAIT);
+	length = recvmsg(link->sockets[lane], &message, MSG_DONTWAIT);
 	if (length < 0)
 		return errno;
 	finish(&message, link, arrival, (size_t)length);
@@ -366,8 +371,8 @@ static uint8_t *whole_octets(struct fp_batch *batch, unsigned int i)
 	return rest - FP_BATCH_SLOT;
 }
 
-int fp_udp_receive_batch(struct fp_link *link, uint8_t *room, struct fp_batch *batch,
-			 unsigned int most)
+int fp_udp_receive_batch(struct fp_link *link, uint32_t lane, uint8_t *room,
+			 struct fp_batch *batch, unsigned int most)
 {
 	struct mmsghdr messages[FP_BATCH];
 	int count;
@@ -380,7 +385,7 @@ int fp_udp_receive_batch(struct fp_link *link, uint8_t *room, struct fp_batch *b
 		prepare(&messages[i].msg_hdr, link, &batch->arrivals[i], batch->parts[i], 2,
 			&batch->ancillary[i]);
 	}
-	count = recvmmsg(link->descriptor, messages, most, MSG_DONTWAIT, NULL);
+	count = recvmmsg(link->sockets[lane], messages, most, MSG_DONTWAIT, NULL);
 	if (count < 0)
 		return -errno;
 	for (int i = 0; i < count; i++) {

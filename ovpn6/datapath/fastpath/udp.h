@@ -52,8 +52,8 @@ struct fp_batch {
 /**
  * fp_udp_send() - as fp_link_send()
  */
-void fp_udp_send(struct fp_link *link, const struct fp_path *path, const struct fp_train *train,
-		 struct fp_counts *counts);
+void fp_udp_send(struct fp_link *link, uint32_t lane, const struct fp_path *path,
+		 const struct fp_train *train, struct fp_counts *counts);
 
 /**
  * fp_udp_has_trains() - whether the kernel knows UDP_SEGMENT (Linux 4.18)
@@ -72,7 +72,8 @@ void fp_udp_give_up_trains(struct fp_link *link, int error);
  *
  * Return: 0 or an errno.
  */
-int fp_udp_receive(struct fp_link *link, uint8_t *room, struct fp_arrival *arrival);
+int fp_udp_receive(struct fp_link *link, uint32_t lane, uint8_t *room,
+		   struct fp_arrival *arrival);
 
 /**
  * fp_batch_new() - its buffers; what is not used takes no memory
@@ -95,7 +96,7 @@ void fp_batch_free(struct fp_batch *batch);
  *
  * Return: how many came, fewer than @most when there are no more; a negative errno.
  */
-int fp_udp_receive_batch(struct fp_link *link, uint8_t *room, struct fp_batch *batch,
-			 unsigned int most);
+int fp_udp_receive_batch(struct fp_link *link, uint32_t lane, uint8_t *room,
+			 struct fp_batch *batch, unsigned int most);
 
 #endif

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,62 +28,106 @@ static void wake(int descriptor)
 	(void)!write(descriptor, &one, sizeof(one));
 }
 
-static int open_descriptors(struct fp_worker *worker)
+static int open_descriptors(struct fp_lane *lane)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = FP_NO_LINK };
 	struct epoll_event event_tx = { .events = EPOLLIN, .data.u32 = FP_WAKE_TX_EVENT };
 
-	worker->wake_rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	worker->wake_tx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (worker->wake_rx < 0 || worker->wake_tx < 0 || worker->epoll < 0 ||
-	    epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake_rx, &event) != 0 ||
-	    (worker->single &&
-	     epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake_tx, &event_tx) != 0))
+	lane->wake_rx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	lane->wake_tx = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	lane->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (lane->wake_rx < 0 || lane->wake_tx < 0 || lane->epoll < 0 ||
+	    epoll_ctl(lane->epoll, EPOLL_CTL_ADD, lane->wake_rx, &event) != 0 ||
+	    (lane->worker->single &&
+	     epoll_ctl(lane->epoll, EPOLL_CTL_ADD, lane->wake_tx, &event_tx) != 0))
 		return errno;
 	return 0;
 }
 
 /* Signals are for Python's own thread. */
-static int start_threads(struct fp_worker *worker)
+static int start_threads(struct fp_lane *lane)
 {
 	void *(*const runs[THREADS])(void *) = { fp_tx_run, fp_rx_run };
-	void *const arguments[THREADS] = { worker->tx, worker->rx };
-	unsigned int wanted = worker->single ? 1 : THREADS;
+	void *const arguments[THREADS] = { lane->tx, lane->rx };
+	bool single = lane->worker->single;
 	sigset_t all, before;
 	int error = 0;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (error == 0 && worker->started < wanted) {
-		unsigned int i = worker->started;
+	while (error == 0 && lane->started < (single ? 1 : THREADS)) {
+		unsigned int i = lane->started;
 
-		error = worker->single ?
-				pthread_create(&worker->threads[i], NULL, fp_both_run, worker) :
-				pthread_create(&worker->threads[i], NULL, runs[i], arguments[i]);
+		error = single ? pthread_create(&lane->threads[i], NULL, fp_both_run, lane) :
+				 pthread_create(&lane->threads[i], NULL, runs[i], arguments[i]);
 		if (error == 0)
-			worker->started++;
+			lane->started++;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;
 }
 
+static void begin_lane(struct fp_worker *worker, uint32_t index)
+{
+	struct fp_lane *lane = &worker->lanes[index];
+
+	lane->worker = worker;
+	lane->index = index;
+	lane->epoll = lane->wake_rx = lane->wake_tx = -1;
+	pthread_mutex_init(&lane->request_lock, NULL);
+	pthread_cond_init(&lane->request_done, NULL);
+}
+
+static int set_up_lane(struct fp_lane *lane)
+{
+	int error = open_descriptors(lane);
+
+	if (error != 0)
+		return error;
+	lane->tx = fp_tx_new(lane);
+	lane->rx = fp_rx_new(lane);
+	if (lane->tx == NULL || lane->rx == NULL)
+		return ENOMEM;
+	return start_threads(lane);
+}
+
+static void end_lane(struct fp_lane *lane)
+{
+	const int descriptors[] = { lane->epoll, lane->wake_rx, lane->wake_tx };
+
+	if (lane->tx != NULL)
+		fp_tx_free(lane->tx);
+	if (lane->rx != NULL)
+		fp_rx_free(lane->rx);
+	for (unsigned int i = 0; i < 3; i++) {
+		if (descriptors[i] >= 0)
+			close(descriptors[i]);
+	}
+	pthread_mutex_destroy(&lane->request_lock);
+	pthread_cond_destroy(&lane->request_done);
+}
+
+/* A queue for each lane, all of them none. */
+static struct fp_tunnel *new_tunnels(const struct fp_worker *worker)
+{
+	struct fp_tunnel *tunnels = calloc(worker->count, sizeof(*tunnels));
+
+	for (uint32_t i = 0; tunnels != NULL && i < worker->count; i++)
+		tunnels[i].descriptor = -1;
+	return tunnels;
+}
+
 static int set_up(struct fp_worker *worker)
 {
-	struct fp_tunnel *none = calloc(1, sizeof(*none));
-	int error = open_descriptors(worker);
+	struct fp_tunnel *none = new_tunnels(worker);
+	int error = 0;
 
 	if (none == NULL)
 		return ENOMEM;
-	none->descriptor = -1;
-	atomic_store(&worker->tunnel, none);
-	if (error != 0)
-		return error;
-	worker->tx = fp_tx_new(worker);
-	worker->rx = fp_rx_new(worker);
-	if (worker->tx == NULL || worker->rx == NULL)
-		return ENOMEM;
-	return start_threads(worker);
+	atomic_store(&worker->tunnels, none);
+	for (uint32_t i = 0; error == 0 && i < worker->count; i++)
+		error = set_up_lane(&worker->lanes[i]);
+	return error;
 }
 
 struct fp_worker *fp_worker_new(const struct fp_worker_settings *settings, int *error)
@@ -103,10 +149,11 @@ struct fp_worker *fp_worker_new(const struct fp_worker_settings *settings, int *
 	worker->label_flows = settings->flow_secret != NULL;
 	if (worker->label_flows)
 		memcpy(worker->flow_secret, settings->flow_secret, OVPN6_FLOW_SECRET);
-	worker->epoll = worker->wake_rx = worker->wake_tx = -1;
-	pthread_mutex_init(&worker->request_lock, NULL);
-	pthread_cond_init(&worker->request_done, NULL);
-	fp_peers_init(&worker->peers);
+	worker->steering.map = worker->steering.program = -1;
+	worker->count = settings->lanes;
+	for (uint32_t i = 0; i < worker->count; i++)
+		begin_lane(worker, i);
+	fp_peers_init(&worker->peers, worker->count);
 	fp_map_init(&worker->links, offsetof(struct fp_link, id), sizeof(uint32_t));
 	*error = set_up(worker);
 	if (*error == 0)
@@ -121,58 +168,100 @@ void fp_worker_free(struct fp_worker *worker)
 	size_t position = 0;
 
 	atomic_store(&worker->stop, true);
-	wake(worker->wake_rx);
-	wake(worker->wake_tx);
-	for (unsigned int i = 0; i < worker->started; i++)
-		pthread_join(worker->threads[i], NULL);
+	for (uint32_t i = 0; i < worker->count; i++) {
+		wake(worker->lanes[i].wake_rx);
+		wake(worker->lanes[i].wake_tx);
+	}
+	for (uint32_t i = 0; i < worker->count; i++) {
+		for (unsigned int j = 0; j < worker->lanes[i].started; j++)
+			pthread_join(worker->lanes[i].threads[j], NULL);
+	}
 	fp_peers_free(&worker->peers);
 	while ((link = fp_map_next(&worker->links, &position)) != NULL)
 		fp_link_free(link);
 	fp_map_free(&worker->links);
-	if (worker->tx != NULL)
-		fp_tx_free(worker->tx);
-	if (worker->rx != NULL)
-		fp_rx_free(worker->rx);
-	free(atomic_load(&worker->tunnel));
+	for (uint32_t i = 0; i < worker->count; i++)
+		end_lane(&worker->lanes[i]);
+	free(atomic_load(&worker->tunnels));
+	fp_steering_close(&worker->steering);
 	fp_queue_free(&worker->queue);
-	if (worker->epoll >= 0)
-		close(worker->epoll);
-	if (worker->wake_rx >= 0)
-		close(worker->wake_rx);
-	if (worker->wake_tx >= 0)
-		close(worker->wake_tx);
-	pthread_mutex_destroy(&worker->request_lock);
-	pthread_cond_destroy(&worker->request_done);
 	free(worker);
 }
 
 /* The sending thread answers between two batches, within milliseconds. */
-static void ask(struct fp_worker *worker, enum fp_request_kind kind, uint32_t peer,
+static void ask(struct fp_lane *lane, enum fp_request_kind kind, uint32_t peer,
 		const struct fp_tunnel *tunnel)
 {
-	pthread_mutex_lock(&worker->request_lock);
-	worker->request = kind;
-	worker->request_peer = peer;
-	worker->request_tunnel = tunnel;
-	wake(worker->wake_tx);
-	while (worker->request != FP_REQUEST_NONE)
-		pthread_cond_wait(&worker->request_done, &worker->request_lock);
-	pthread_mutex_unlock(&worker->request_lock);
+	pthread_mutex_lock(&lane->request_lock);
+	lane->request = kind;
+	lane->request_peer = peer;
+	lane->request_tunnel = tunnel;
+	wake(lane->wake_tx);
+	while (lane->request != FP_REQUEST_NONE)
+		pthread_cond_wait(&lane->request_done, &lane->request_lock);
+	pthread_mutex_unlock(&lane->request_lock);
 }
 
-int fp_worker_set_tunnel(struct fp_worker *worker, const struct fp_tunnel *tunnel)
+int fp_worker_set_tunnel(struct fp_worker *worker, const struct fp_tunnel *tunnels, uint32_t count)
 {
-	struct fp_tunnel *copy = malloc(sizeof(*copy)), *before;
+	struct fp_tunnel *copy = new_tunnels(worker), *before;
 
 	if (copy == NULL)
 		return ENOMEM;
-	*copy = *tunnel;
-	before = atomic_exchange(&worker->tunnel, copy);
-	atomic_store(&worker->tunnel_lost, tunnel->descriptor < 0);
-	ask(worker, FP_REQUEST_TUNNEL, 0, copy);
+	memcpy(copy, tunnels, count * sizeof(*copy));
+	before = atomic_exchange(&worker->tunnels, copy);
+	atomic_store(&worker->tunnel_lost, count == 0);
+	for (uint32_t i = 0; i < worker->count; i++)
+		ask(&worker->lanes[i], FP_REQUEST_TUNNEL, 0, copy + i);
 	fp_grace_wait(&worker->peers.grace);
 	free(before);
 	return 0;
+}
+
+/* Each lane lets go of the others' sockets and of its peers, before the first one takes them. */
+static void let_go(struct fp_worker *worker)
+{
+	struct fp_peer *peer;
+	struct fp_link *link;
+	size_t position = 0;
+
+	while ((peer = fp_map_next(&worker->peers.by_id, &position)) != NULL) {
+		if (atomic_load(&peer->sender) != 0)
+			atomic_store(&peer->sender, FP_NO_LANE);
+		if (atomic_load(&peer->receiver) != 0)
+			atomic_store(&peer->receiver, FP_NO_LANE);
+	}
+	position = 0;
+	while ((link = fp_map_next(&worker->links, &position)) != NULL) {
+		uint32_t count = atomic_exchange(&link->count, 1);
+
+		for (uint32_t i = 1; i < count; i++)
+			epoll_ctl(worker->lanes[i].epoll, EPOLL_CTL_DEL, link->sockets[i], NULL);
+	}
+}
+
+void fp_worker_gather(struct fp_worker *worker)
+{
+	struct fp_peers *peers = &worker->peers;
+	struct fp_peer *peer;
+	size_t position = 0;
+
+	pthread_mutex_lock(&peers->lock);
+	peers->lanes = 1;
+	let_go(worker);
+	pthread_mutex_unlock(&peers->lock);
+	fp_grace_wait(&peers->grace);
+	while ((peer = fp_map_next(&peers->by_id, &position)) != NULL) {
+		atomic_store(&peer->sender, 0);
+		atomic_store(&peer->receiver, 0);
+	}
+	fp_steering_close(&worker->steering);
+}
+
+static void stop_watching(struct fp_worker *worker, const struct fp_link *link)
+{
+	for (uint32_t i = 0; i < atomic_load(&link->count); i++)
+		epoll_ctl(worker->lanes[i].epoll, EPOLL_CTL_DEL, link->sockets[i], NULL);
 }
 
 int fp_worker_add_link(struct fp_worker *worker, struct fp_link *link)
@@ -187,9 +276,12 @@ int fp_worker_add_link(struct fp_worker *worker, struct fp_link *link)
 	pthread_mutex_unlock(&peers->lock);
 	if (!done)
 		return ENOMEM;
-	error = fp_link_watch(link, worker->epoll);
+	error = 0;
+	for (uint32_t i = 0; error == 0 && i < atomic_load(&link->count); i++)
+		error = fp_link_watch(link, i, worker->lanes[i].epoll);
 	if (error == 0)
 		return 0;
+	stop_watching(worker, link);
 	pthread_mutex_lock(&peers->lock);
 	fp_map_remove(&worker->links, link);
 	pthread_mutex_unlock(&peers->lock);
@@ -201,7 +293,7 @@ void fp_worker_remove_link(struct fp_worker *worker, struct fp_link *link)
 {
 	struct fp_peers *peers = &worker->peers;
 
-	epoll_ctl(worker->epoll, EPOLL_CTL_DEL, link->descriptor, NULL);
+	stop_watching(worker, link);
 	pthread_mutex_lock(&peers->lock);
 	link->gone = true;
 	fp_map_remove(&worker->links, link);
@@ -210,6 +302,25 @@ void fp_worker_remove_link(struct fp_worker *worker, struct fp_link *link)
 	pthread_mutex_unlock(&peers->lock);
 	fp_grace_wait(&peers->grace);
 	fp_link_free(link);
+}
+
+/* A connection is read by the first lane, whoever is at its other end. */
+bool fp_worker_place(struct fp_worker *worker, struct fp_peer *peer, struct fp_link *link,
+		     const struct fp_path_key *key, const uint8_t *local, uint32_t local_size)
+{
+	struct fp_peers *peers = &worker->peers;
+	uint32_t receiver = link->stream ? 0 : peer->id % peers->lanes;
+	bool done;
+
+	if (atomic_load(&peer->receiver) != receiver) {
+		atomic_store(&peer->receiver, FP_NO_LANE);
+		fp_grace_wait(&peers->grace);
+		atomic_store(&peer->receiver, receiver);
+	}
+	pthread_mutex_lock(&peers->lock);
+	done = fp_peer_place(peers, peer, link, key, local, local_size);
+	pthread_mutex_unlock(&peers->lock);
+	return done;
 }
 
 void fp_worker_remove_peer(struct fp_worker *worker, struct fp_peer *peer,
@@ -246,9 +357,9 @@ void fp_worker_install(struct fp_worker *worker, struct fp_peer *peer, unsigned 
 	fp_key_free(before);
 }
 
-void fp_worker_send_exit(struct fp_worker *worker, uint32_t peer)
+void fp_worker_send_exit(struct fp_worker *worker, const struct fp_peer *peer)
 {
-	ask(worker, FP_REQUEST_EXIT, peer, NULL);
+	ask(&worker->lanes[atomic_load(&peer->sender)], FP_REQUEST_EXIT, peer->id, NULL);
 }
 
 void fp_worker_tunnel_lost(struct fp_worker *worker, int error)
@@ -259,11 +370,29 @@ void fp_worker_tunnel_lost(struct fp_worker *worker, int error)
 		fp_queue_push(&worker->queue, &report, NULL, 0);
 }
 
+void fp_lane_name(const struct fp_lane *lane, const char *part)
+{
+	char name[16];
+
+	if (lane->worker->count == 1)
+		snprintf(name, sizeof(name), "ovpn6 %s", part);
+	else
+		snprintf(name, sizeof(name), "ovpn6 %s %u", part, (unsigned int)lane->index);
+	prctl(PR_SET_NAME, name);
+}
+
+unsigned int fp_worker_writers(const struct fp_worker *worker)
+{
+	return 2 * worker->count + 1;
+}
+
 const struct fp_counts *fp_worker_counts(const struct fp_worker *worker, unsigned int writer)
 {
-	if (writer == 0)
-		return fp_tx_counts(worker->tx);
-	return writer == 1 ? fp_rx_counts(worker->rx) : &worker->control_counts;
+	const struct fp_lane *lane = &worker->lanes[writer / 2];
+
+	if (writer == 2 * worker->count)
+		return &worker->control_counts;
+	return writer % 2 == 0 ? fp_tx_counts(lane->tx) : fp_rx_counts(lane->rx);
 }
 
 int64_t fp_now(void)

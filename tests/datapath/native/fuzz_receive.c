@@ -12,7 +12,7 @@
 
 #include "opened.h"
 
-static bool judge_twice(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
+static bool judge_twice(const struct fp_lane *lane, struct fp_counts *counts, struct fp_link *link,
 			const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
 			struct fp_inner *inner);
 
@@ -20,7 +20,7 @@ static bool judge_twice(struct fp_worker *worker, struct fp_counts *counts, stru
 #include "rx.c"
 #undef fp_datagram
 
-bool fp_datagram(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
+bool fp_datagram(const struct fp_lane *lane, struct fp_counts *counts, struct fp_link *link,
 		 const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
 		 struct fp_inner *inner);
 
@@ -28,7 +28,7 @@ bool fp_datagram(struct fp_worker *worker, struct fp_counts *counts, struct fp_l
 /* What a peer's moves may retire before the next tick: a path each, and a few tables. */
 #define MOST_RETIRED (FUZZ_PEERS * FP_MOST_MOVES + 8)
 
-static bool judge_twice(struct fp_worker *worker, struct fp_counts *counts, struct fp_link *link,
+static bool judge_twice(const struct fp_lane *lane, struct fp_counts *counts, struct fp_link *link,
 			const struct fp_arrival *arrival, uint8_t *datagram, size_t length,
 			struct fp_inner *inner)
 {
@@ -39,8 +39,8 @@ static bool judge_twice(struct fp_worker *worker, struct fp_counts *counts, stru
 	fuzz_demand(again != NULL);
 	if (length > 0)
 		memcpy(again, datagram, length);
-	used = fp_datagram(worker, counts, link, arrival, datagram, length, inner);
-	fuzz_demand(!fp_datagram(worker, counts, link, arrival, again, length, &second));
+	used = fp_datagram(lane, counts, link, arrival, datagram, length, inner);
+	fuzz_demand(!fp_datagram(lane, counts, link, arrival, again, length, &second));
 	free(again);
 	if (!used)
 		return false;
@@ -79,6 +79,7 @@ static void begin(struct fp_rx *rx, uint8_t mode)
 
 	memset(rx, 0, sizeof(*rx));
 	rx->worker = fuzz_worker_new(mode);
+	rx->lane = &rx->worker->lanes[0];
 	rx->tunnel = &tunnel;
 	ovpn6_merge_init(&rx->merger, take, rx, true);
 }
@@ -112,7 +113,7 @@ void fuzz_datagrams(struct fuzz_input *input, uint8_t mode)
 		split(rx, link, &arrival, octets[count++]);
 	}
 	fuzz_demand(atomic_load(&rx->worker->peers.grace.epoch) - before <= MOST_RETIRED);
-	fp_rx_tick(rx->worker, 1000000);
+	fp_rx_tick(rx->lane, 1000000);
 	ovpn6_merge_flush(&rx->merger);
 	while (count > 0)
 		free(octets[--count]);

@@ -8,7 +8,8 @@
 
 void fuzz_tunnel(struct fuzz_input *input, uint8_t mode)
 {
-	struct fp_tx tx = { .worker = fuzz_worker_new(mode), .tunnel.descriptor = -1 };
+	struct fp_worker *worker = fuzz_worker_new(mode);
+	struct fp_tx tx = { .lane = &worker->lanes[0], .worker = worker, .tunnel.descriptor = -1 };
 
 	tx.train = malloc(TRAIN_ROOM);
 	fuzz_demand(tx.train != NULL);
@@ -25,5 +26,5 @@ void fuzz_tunnel(struct fuzz_input *input, uint8_t mode)
 	}
 	flush(&tx);
 	free(tx.train);
-	fp_worker_free(tx.worker);
+	fp_worker_free(worker);
 }

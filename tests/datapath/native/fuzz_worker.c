@@ -165,16 +165,20 @@ struct fp_worker *fuzz_worker_new(uint8_t mode)
 {
 	struct fp_worker *worker = calloc(1, sizeof(*worker));
 	struct fp_tunnel *tunnel = calloc(1, sizeof(*tunnel));
+	struct fp_lane *lane = &worker->lanes[0];
 
 	fuzz_demand(worker != NULL && tunnel != NULL && fp_queue_init(&worker->queue) == 0);
-	worker->epoll = worker->wake_rx = worker->wake_tx = -1;
+	worker->steering.map = worker->steering.program = -1;
+	worker->count = 1;
+	lane->worker = worker;
+	lane->epoll = lane->wake_rx = lane->wake_tx = -1;
 	worker->window = WINDOW;
 	worker->label_flows = true;
-	pthread_mutex_init(&worker->request_lock, NULL);
-	pthread_cond_init(&worker->request_done, NULL);
-	fp_peers_init(&worker->peers);
+	pthread_mutex_init(&lane->request_lock, NULL);
+	pthread_cond_init(&lane->request_done, NULL);
+	fp_peers_init(&worker->peers, 1);
 	fp_map_init(&worker->links, offsetof(struct fp_link, id), sizeof(uint32_t));
-	atomic_store(&worker->tunnel, tunnel);
+	atomic_store(&worker->tunnels, tunnel);
 	for (uint32_t id = 1; id <= FUZZ_PEERS; id++)
 		add_peer(worker, id, mode >> 2 & 3);
 	return worker;
@@ -182,7 +186,7 @@ struct fp_worker *fuzz_worker_new(uint8_t mode)
 
 struct fp_link *fuzz_link(struct fp_worker *worker, uint32_t id, int descriptor)
 {
-	struct fp_link *link = fp_link_new(id, descriptor, &worker->queue);
+	struct fp_link *link = fp_link_new(id, &descriptor, 1, &worker->queue);
 	void *replaced;
 
 	fuzz_demand(link != NULL);

@@ -1,5 +1,5 @@
 """Changes of every kind at a native worker under full load, for so many seconds; after the word
-``single`` at one that has one thread.
+``single`` at one that has one thread, after ``several`` at several, which become one in the middle.
 
 Run by netns-tests/test_fastpath_sanitized.py with a worker that was built with a sanitizer. Ends
 with an error when packets stopped passing or anything was delivered that was not sent.
@@ -29,6 +29,8 @@ SIZE = 1000
 STRANGERS = range(100, 120)
 MARK = b"\xa5" * SIZE
 FLOATED = 3
+STREAM = 3
+LANES = 3
 
 
 class Load:
@@ -58,14 +60,20 @@ class Load:
                 self.worker.inside.send(downward)
                 outside.sendmsg([sender.seal(one) for one in train], segment, 0, there)
                 outside.sendto(b"\x38control", 0, there)
+            # What other workers find is not theirs.
+            for queue in self.worker.queues:
+                if queue is not self.worker.inside:
+                    with contextlib.suppress(BlockingIOError):
+                        queue.send(downward)
 
     def _take(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                data = self.worker.inside.recv(1 << 17)
-                self.written += 1
-                payload = data[VNET_SIZE + 60 :]
-                self.wrong += payload != MARK * (len(payload) // SIZE)
+        for queue in self.worker.queues:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data = queue.recv(1 << 17)
+                    self.written += 1
+                    payload = data[VNET_SIZE + 60 :]
+                    self.wrong += payload != MARK * (len(payload) // SIZE)
         for sock in (self.worker.outside, self.second):
             with contextlib.suppress(BlockingIOError):
                 while sock.recv(1 << 17):
@@ -98,27 +106,54 @@ def change(alone: Alone, load: Load, step: int, there: bytes) -> None:
         worker.send_exit(PEER)
         worker.drops()
     elif kind == 6 and turn % 10 == 0:
-        worker.set_tunnel(-1, True, True)
-        worker.set_tunnel(alone.ours.fileno(), True, True)
+        worker.set_tunnel((), True, True)
+        worker.set_tunnel(alone.tunnels, True, True)
     elif kind == 7 and turn % 20 == 0:
         worker.remove_link(LINK)
-        worker.add_udp(LINK, alone.link.fileno(), socket.AF_INET6, False)
+        worker.add_udp(LINK, alone.sockets, socket.AF_INET6, False)
         worker.place_peer(PEER, LINK, there, b"")
+
+
+def change_workers(alone: Alone, stream: socket.socket, step: int, there: bytes) -> None:
+    """What there is with several alone: a peer's datagrams go to another worker and back."""
+    worker = alone.worker
+    if step % 32 == 16:
+        worker.add_stream(STREAM, stream.fileno(), 2000)
+        worker.place_peer(PEER, STREAM, b"", b"")
+    elif step % 32 == 17:
+        worker.remove_link(STREAM)
+        worker.place_peer(PEER, LINK, there, b"")
+
+
+def gather(alone: Alone) -> None:
+    """One worker from now on."""
+    alone.worker.gather()
+    alone.tunnels, alone.sockets = alone.tunnels[:1], alone.sockets[:1]
+    alone.worker.set_tunnel(alone.tunnels, True, True)
+    for sock in alone.links[1:]:
+        sock.close()
+    alone.inside = alone.queues[0]
 
 
 def prefix(peer: int, turn: int) -> bytes:
     return b"\x20\x01" + peer.to_bytes(2, "big") + turn.to_bytes(12, "big")
 
 
-def main(seconds: float, *, single: bool) -> int:
-    alone = Alone(single=single)
+def main(seconds: float, *, single: bool, lanes: int) -> int:
+    alone = Alone(single=single, lanes=lanes)
     load = Load(alone, seconds)
+    half = time.monotonic() + seconds / 2
+    stream, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     there = to_sockaddr(to_endpoint(alone.outside.getsockname()), socket.AF_INET6)
     load.thread.start()
     floats = 0
     for step in itertools.count():
         floats += sum(report[0] == FLOATED for report in alone.worker.reports())
         change(alone, load, step, there)
+        if lanes > 1:
+            change_workers(alone, stream, step, there)
+        if len(alone.tunnels) > 1 and time.monotonic() >= half and step % 32 < 16:
+            gather(alone)
         if time.monotonic() >= load.end:
             break
     load.thread.join()
@@ -127,9 +162,17 @@ def main(seconds: float, *, single: bool) -> int:
     )
     print(f"{load.wrong} wrong: {alone.worker.drops()}")
     alone.close()
-    load.second.close()
+    for sock in (load.second, stream, far):
+        sock.close()
     return int(load.wrong > 0 or min(load.written, load.sent, floats) == 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), single=sys.argv[2:] == ["single"]))
+    WORD = sys.argv[2:]
+    sys.exit(
+        main(
+            float(sys.argv[1]),
+            single=WORD == ["single"],
+            lanes=LANES if WORD == ["several"] else 1,
+        )
+    )
