@@ -15,9 +15,11 @@ ROOT = Path(__file__).parents[1]
 FASTPATH = ROOT / "ovpn6" / "datapath" / "fastpath"
 STRESS = ("-m", "tests.datapath.native.stress", "5")
 SINGLE = (*STRESS, "single")
+SEVERAL = (*STRESS, "several")
 CONTRACT = (
     *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/datapath/test_fastpath.py"),
     *("tests/datapath/test_fastpath_packets.py", "tests/datapath/test_fastpath_keys.py"),
+    "tests/datapath/test_fastpath_workers.py",
 )
 LIMIT = 300
 RUNTIMES = {"thread": ("libtsan.so",), "address,undefined": ("libasan.so", "libubsan.so")}
@@ -69,11 +71,11 @@ def sanitized(tmp_path: Path, sanitizer: str, *, broken: bool = False) -> dict[s
     }
 
 
-@pytest.mark.timeout(LIMIT)
+@pytest.mark.timeout(2 * LIMIT)
 @pytest.mark.parametrize("sanitizer", list(RUNTIMES))
 def test_changes_under_load_and_the_contract_are_clean(tmp_path: Path, sanitizer: str) -> None:
     environment = sanitized(tmp_path, sanitizer)
-    for words in (STRESS, SINGLE, CONTRACT):
+    for words in (STRESS, SINGLE, SEVERAL, CONTRACT):
         done = subprocess.run(
             [sys.executable, *words],
             cwd=tmp_path,
