@@ -28,7 +28,7 @@ static struct ovpn6_device *device_of(struct net *net, struct nlattr *index, u16
 	struct ovpn6_face *face = face_of(message_type);
 
 	if (!dev) {
-		NL_SET_ERR_MSG_ATTR(extack, index, "ifindex does not match any interface");
+		NL_SET_ERR_MSG(extack, "ifindex does not match any interface");
 		return ERR_PTR(-ENODEV);
 	}
 	if (!ovpn6_device_is_ours(dev) || !face || dev->rtnl_link_ops != &face->link) {

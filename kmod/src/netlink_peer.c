@@ -40,6 +40,34 @@ static int refuse(struct ovpn6_request *request, int error, const char *text)
 	return error;
 }
 
+/* AF_UNSPEC where neither is said. */
+static sa_family_t family_of(struct nlattr *ipv4, struct nlattr *ipv6)
+{
+	struct in6_addr address;
+
+	if (ipv4)
+		return AF_INET;
+	if (!ipv6)
+		return AF_UNSPEC;
+	address = nla_get_in6_addr(ipv6);
+	return ovpn6_is_ipv4(&address) ? AF_INET : AF_INET6;
+}
+
+static int check_families(struct ovpn6_request *request)
+{
+	sa_family_t remote = family_of(attribute(request, OVPN6_A_PEER_REMOTE_IPV4),
+				       attribute(request, OVPN6_A_PEER_REMOTE_IPV6));
+	sa_family_t local = family_of(attribute(request, OVPN6_A_PEER_LOCAL_IPV4),
+				      attribute(request, OVPN6_A_PEER_LOCAL_IPV6));
+
+	if (local != AF_UNSPEC && local != remote)
+		return refuse(request, -EINVAL, "local and remote address are of different families");
+	if (remote != AF_INET6 && attribute(request, OVPN6_A_PEER_REMOTE_IPV6_SCOPE_ID))
+		return refuse(request, -EINVAL,
+			      "cannot specify scope id without remote IPv6 address");
+	return 0;
+}
+
 static int check_order(struct ovpn6_request *request)
 {
 	bool has_remote = attribute(request, OVPN6_A_PEER_REMOTE_IPV4) ||
@@ -60,18 +88,26 @@ static int check_order(struct ovpn6_request *request)
 	    attribute(request, OVPN6_A_PEER_LOCAL_IPV6))
 		return refuse(request, -EINVAL,
 			      "cannot specify local IPv6 address without remote IPv6 address");
-	if (!attribute(request, OVPN6_A_PEER_REMOTE_IPV6) &&
-	    attribute(request, OVPN6_A_PEER_REMOTE_IPV6_SCOPE_ID))
-		return refuse(request, -EINVAL,
-			      "cannot specify scope id without remote IPv6 address");
 	if (!attribute(request, OVPN6_A_PEER_KEEPALIVE_INTERVAL) !=
 	    !attribute(request, OVPN6_A_PEER_KEEPALIVE_TIMEOUT))
 		return refuse(request, -EINVAL,
 			      "keepalive interval and timeout are required together");
-	return 0;
+	return check_families(request);
 }
 
-/* What is not said stays as it is in @vpn. */
+static bool is_peer4(__be32 address)
+{
+	return !ipv4_is_lbcast(address) && !ipv4_is_multicast(address) && !ipv4_is_loopback(address);
+}
+
+static bool is_peer6(const struct in6_addr *address)
+{
+	int type = ipv6_addr_type(address);
+
+	return type & IPV6_ADDR_UNICAST && !(type & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_COMPATv4));
+}
+
+/* What is not said stays as it is in @vpn; an unspecified address takes one away. */
 static int read_vpn(struct ovpn6_request *request, struct in6_addr *vpn)
 {
 	struct nlattr *ipv4 = attribute(request, OVPN6_A_PEER_VPN_IPV4);
@@ -85,17 +121,19 @@ static int read_vpn(struct ovpn6_request *request, struct in6_addr *vpn)
 	}
 	if (ipv4) {
 		address = nla_get_in_addr(ipv4);
-		if (ipv4_is_lbcast(address) || ipv4_is_multicast(address) ||
-		    ipv4_is_zeronet(address) || ipv4_is_loopback(address))
+		if (!is_peer4(address))
 			return refuse(request, -EADDRNOTAVAIL, "VPN IP is not a valid unicast address");
-		ipv6_addr_set_v4mapped(address, &vpn[0]);
+		vpn[0] = in6addr_any;
+		if (address)
+			ipv6_addr_set_v4mapped(address, &vpn[0]);
 	}
 	if (ipv6) {
 		vpn[1] = nla_get_in6_addr(ipv6);
-		if (!(ipv6_addr_type(&vpn[1]) & IPV6_ADDR_UNICAST) || ipv6_addr_loopback(&vpn[1]) ||
-		    ovpn6_is_ipv4(&vpn[1]))
+		if (!ipv6_addr_any(&vpn[1]) && !is_peer6(&vpn[1]))
 			return refuse(request, -EADDRNOTAVAIL, "VPN IP is not a valid unicast address");
 	}
+	if (ipv6_addr_any(&vpn[0]) && ipv6_addr_any(&vpn[1]))
+		return refuse(request, -EINVAL, "at least one VPN IP must be provided in MP mode");
 	return 0;
 }
 
@@ -229,9 +267,6 @@ int ovpn6_handle_peer_new(struct ovpn6_request *request)
 		error = read_vpn(request, vpn);
 	if (error)
 		return error;
-	if (request->device->mode == OVPN6_MODE_MP && ipv6_addr_any(&vpn[0]) &&
-	    ipv6_addr_any(&vpn[1]))
-		return refuse(request, -EINVAL, "at least one VPN IP must be provided in MP mode");
 	/* Of the process that sends: it runs this very call. */
 	file = sockfd_lookup(nla_get_u32(attribute(request, OVPN6_A_PEER_SOCKET)), &error);
 	if (!file)
@@ -280,8 +315,11 @@ int ovpn6_handle_peer_set(struct ovpn6_request *request)
 		return -ENOENT;
 	memcpy(vpn, peer->vpn, sizeof(vpn));
 	error = read_vpn(request, vpn);
-	if (!error && request->device->mode == OVPN6_MODE_MP)
+	if (!error && request->device->mode == OVPN6_MODE_MP) {
 		error = ovpn6_peer_set_vpn(peer, vpn);
+		if (error == -EADDRINUSE)
+			refuse(request, error, "VPN IP is another peer's");
+	}
 	if (!error && says_remote(request))
 		error = apply_remote(request, peer);
 	if (!error)

@@ -38,14 +38,19 @@ static void where_from(const struct sk_buff *skb, struct ovpn6_packet *packet)
 #endif
 }
 
+/* A peer that moved, and one that sends to another address of ours. */
 static void follow(const struct ovpn6_packet *packet)
 {
 	struct ovpn6_peer *peer = packet->peer;
 	struct ovpn6_binding *binding = rcu_dereference(peer->binding);
+	bool is_there;
 
-	if (!binding || ovpn6_same_endpoint(&binding->remote, &packet->from))
+	if (!binding)
 		return;
-	if (!ovpn6_peer_set_binding(peer, &packet->from, &packet->to, GFP_ATOMIC))
+	is_there = ovpn6_same_endpoint(&binding->remote, &packet->from);
+	if (is_there && ipv6_addr_equal(&binding->local, &packet->to))
+		return;
+	if (!ovpn6_peer_set_binding(peer, &packet->from, &packet->to, GFP_ATOMIC) && !is_there)
 		ovpn6_notify_floated(peer, &packet->from);
 }
 
@@ -194,15 +199,29 @@ drop:
 	kfree_skb(skb);
 }
 
-static struct ovpn6_peer *sender(const struct ovpn6_socket *socket, u32 id)
+/* A peer without an id of its own is known by where it is: on a device for one there is no other. */
+static bool is_from(const struct ovpn6_peer *peer, const struct ovpn6_packet *packet, u32 id)
+{
+	const struct ovpn6_binding *binding = rcu_dereference(peer->binding);
+
+	if (id != OVPN6_LARGEST_PEER_ID)
+		return id == peer->id;
+	return binding && ovpn6_same_endpoint(&binding->remote, &packet->from);
+}
+
+static struct ovpn6_peer *sender(const struct ovpn6_socket *socket,
+				 const struct ovpn6_packet *packet, u32 id)
 {
 	struct ovpn6_device *device = socket->device;
 	struct ovpn6_peer *peer;
 
-	if (device->mode == OVPN6_MODE_P2P)
+	if (device->mode == OVPN6_MODE_P2P) {
 		peer = rcu_dereference(device->only);
-	else
+		if (peer && !is_from(peer, packet, id))
+			return NULL;
+	} else {
 		peer = ovpn6_peer_find(device, id);
+	}
 	return peer && peer->socket == socket ? peer : NULL;
 }
 
@@ -234,7 +253,8 @@ int ovpn6_receive(struct sock *sk, struct sk_buff *skb)
 	if (!pskb_may_pull(skb, sizeof(struct udphdr) + OVPN6_OVERHEAD))
 		goto drop;
 	header = ovpn6_header_decode(skb->data + sizeof(struct udphdr));
-	packet.peer = sender(socket, header.peer_id);
+	where_from(skb, &packet);
+	packet.peer = sender(socket, &packet, header.peer_id);
 	if (!packet.peer)
 		goto drop;
 	OVPN6_COUNT(packet.peer, link_rx, length);
@@ -243,7 +263,6 @@ int ovpn6_receive(struct sock *sk, struct sk_buff *skb)
 		goto drop;
 	packet.packet_id = header.packet_id;
 	packet.payload = length - OVPN6_OVERHEAD;
-	where_from(skb, &packet);
 	__skb_pull(skb, sizeof(struct udphdr));
 	/* What held it so far may go while the cipher works. */
 	skb->dev = socket->device->dev;
