@@ -9,12 +9,18 @@ import pytest
 from vm.root import in_guest
 
 _HERE = Path(__file__).parent
+_ORACLE = _HERE / "oracle"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is in this directory unless the module is there."""
-    if in_guest() and Path("/sys/module/ovpn6").is_dir():
-        return
+    """Skip what is in this directory unless the module is there, alone or beside mainline's."""
+    ours, theirs = (
+        in_guest() and Path(f"/sys/module/{name}").is_dir() for name in ("ovpn6", "ovpn")
+    )
     for item in items:
-        if _HERE in item.path.parents:
+        if _ORACLE in item.path.parents:
+            if not (ours and theirs):
+                reason = "needs our module and mainline's: vm run --kmod, oracle.sh"
+                item.add_marker(pytest.mark.skip(reason=reason))
+        elif _HERE in item.path.parents and not ours:
             item.add_marker(pytest.mark.skip(reason="needs our module: vm run --kmod"))
