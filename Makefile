@@ -9,11 +9,11 @@ STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test test bench demo clean fuzz
+.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test kmod-oracle kmod-selftests test bench demo clean fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: packages $(STAMP) ## Debian packages (as root) and .venv with ovpn6 and its test tools
 
@@ -55,6 +55,14 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest --ignore netns-tests/vm/guest_kmod
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh
 	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
+
+kmod-oracle: setup ## our kernel module beside mainline's: same answers, same octets; ten minutes; needs root
+	@sh .ci/packages vm
+	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-oracle -- sh netns-tests/vm/guest_kmod/oracle/oracle.sh
+
+kmod-selftests: setup ## the kernel's own tests of ovpn, on mainline's module and on ours; half an hour; needs root
+	@sh .ci/packages vm
+	netns-tests/vm/vm selftests --results .vm/kmod-selftests
 
 # One after the other, and each whatever became of the one before.
 test: setup ## everything: set-up, check, netns-test, vm-test; under an hour

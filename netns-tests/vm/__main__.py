@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vm import boot, cache, kmod, ovpncli, root
+from vm import boot, cache, kmod, ovpncli, root, selftests
 from vm.build import build
 from vm.errors import VmError
 from vm.kernels import NEWEST, kernel
@@ -45,6 +45,9 @@ def _run(options: argparse.Namespace) -> int:
         (results / old).unlink(missing_ok=True)
     if options.kmod:
         shutil.copy(kmod.build_module(chosen.release).module, results)
+    if options.selftests:
+        built = selftests.build_selftests(chosen.release)
+        shutil.copytree(built, results / selftests.DIRECTORY, symlinks=True, dirs_exist_ok=True)
     print(f"vm: booting {chosen.release}; results in {results}", file=sys.stderr, flush=True)
     started = time.monotonic()
     outcome = boot.run(
@@ -78,6 +81,12 @@ def _kmod(options: argparse.Namespace) -> int:
     return 0
 
 
+def _selftests(options: argparse.Namespace) -> int:
+    options.kmod = options.selftests = True
+    options.command = ["python3", "netns-tests/vm/guest_kmod/selftests.py", *options.test]
+    return _run(options)
+
+
 def _chroot(options: argparse.Namespace) -> int:
     command = root.command_prefix(build())
     os.execvp(command[0], [*command, *options.command])
@@ -104,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kmod", action="store_true", help=f"build our module first: $VM_RESULTS/{kmod.MODULE}"
     )
     run.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
+    run.set_defaults(selftests=False)
     run.add_argument("command", nargs="+", metavar="-- COMMAND")
     run.set_defaults(run=_run)
 
@@ -117,6 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     module = commands.add_parser("kmod", help="build our module, without a warning, for kernels")
     module.add_argument("--kernel", action="append", help="as for run; may be repeated")
     module.set_defaults(run=_kmod)
+
+    theirs = commands.add_parser(
+        "selftests", help="the kernel's own tests of ovpn, on its module and on ours"
+    )
+    theirs.add_argument("--kernel", default=NEWEST, help="as for run")
+    theirs.add_argument("--limit", type=float, default=5400, help="seconds for all (5400)")
+    theirs.add_argument("--memory", type=int, default=2048, help="MiB of the guest (2048)")
+    theirs.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
+    theirs.add_argument("test", nargs="*", help="like test-float; all of UDP when none is named")
+    theirs.set_defaults(run=_selftests)
 
     inside = commands.add_parser("chroot", help="run a command of the root on this machine")
     inside.add_argument("command", nargs="+", metavar="-- COMMAND")

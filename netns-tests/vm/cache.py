@@ -4,6 +4,7 @@
     .vm/root-HASH/       a Debian root; HASH is of its recipe
     .vm/runs/            what came back from the last boots
     .vm/kbuild-HASH/     a Debian that builds the kernel module; .vm/kmod-RELEASE/ the module
+    .vm/selftests-HASH/  the kernel's own tests of ovpn
 
 ``OVPN6_VM_CACHE`` puts it elsewhere, for example where a fresh checkout finds it again.
 """
@@ -27,7 +28,7 @@ KEPT_RUNS = 10
 
 _OURS = (
     *("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
-    *("kbuild-*", "kbuild.partial", "kmod-*"),
+    *("kbuild-*", "kbuild.partial", "kmod-*", "selftests-*"),
     # The scratch root of ``make bench``.
     "bench-*",
 )
