@@ -64,8 +64,11 @@ class Scene:
         """A peer at the remote end."""
         peer = PeerId(number)
         where = remote or Endpoint(LOOPBACK, THERE)
-        order = PeerOrder(peer, where, vpn_ipv6=vpn, keepalive=keepalive, tx_id=tx_id)
+        order = PeerOrder(peer, where, vpn_ipv6=vpn, tx_id=tx_id)
         self.kernel.peers.new_peer(order, self.outer.fileno())
+        # Mainline's worker may look before a new peer is there, and then never again.
+        if keepalive is not None:
+            self.kernel.peers.set_peer(PeerOrder(peer, keepalive=keepalive))
         return peer
 
     def key(self, peer: PeerId, material: KeyMaterial, slot: KeySlot = KeySlot.PRIMARY) -> None:

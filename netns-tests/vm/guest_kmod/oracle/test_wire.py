@@ -189,7 +189,8 @@ def test_what_is_too_short_is_dropped() -> None:
         world.key(world.peer(), key_pair(0))
         for length in range(4, _SHORTEST):
             world.far.sendto(good[:length], ("::1", HERE))
-        world.far.sendto(seal("AES-256-GCM", 1, 1, b""), ("::1", HERE))
+        # Mainline takes note of its id.
+        world.far.sendto(seal("AES-256-GCM", 1, 2, b""), ("::1", HERE))
         world.far.sendto(good, ("::1", HERE))
         return world.came_out(1)
 
