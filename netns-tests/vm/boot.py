@@ -11,13 +11,14 @@ and whatever the command puts into ``$VM_RESULTS``.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,10 @@ _END_ALLOWANCE = 60.0
 """Seconds over the command's limit for boot and end."""
 _POLL = 0.05
 _TAIL_LINES = 60
+
+# With more threads than eight, Debian 12's C library asks for the number of processors before it
+# makes another arena; virtiofsd's own filter of system calls ends it for that.
+_FILE_SERVER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "4"}
 
 # Emulation without hardware support. cx16 off: with it 6.12 died in one boot out of five, in an
 # instruction that QEMU 7.2 emulates wrongly.
@@ -79,19 +84,23 @@ def run(
         stack.enter_context(using(root))
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovpn6-vm-")))
         # Once in the guest's page cache the root stays there: nothing changes it meanwhile.
-        stack.enter_context(_shared(root, sockets / "rootfs", "always"))
-        stack.enter_context(_shared(CHECKOUT, sockets / "checkout", "auto"))
-        stack.enter_context(_shared(results, sockets / "results", "auto"))
+        servers = {
+            directory: stack.enter_context(_shared(directory, sockets / tag, cache))
+            for tag, directory, cache in (
+                ("rootfs", root, "always"),
+                ("checkout", CHECKOUT, "auto"),
+                ("results", results, "auto"),
+            )
+        }
         arguments = _arguments(kernel, sockets, results / "console", memory_mib)
         with _guarded(arguments, results / "qemu.log") as machine:
-            ended = _follow(machine, results / "out", limit + _END_ALLOWANCE)
-    return _judge(results, ended=ended)
+            end = _follow(machine, servers, results / "out", limit + _END_ALLOWANCE)
+    return _judge(results, end)
 
 
-def _judge(results: Path, *, ended: bool) -> Outcome:
+def _judge(results: Path, end: str) -> Outcome:
     code_path, dmesg = results / "rc", results / "dmesg"
     if not code_path.exists():
-        end = "crashed" if ended else "did not end within its limit and was stopped"
         console = _tail(results / "console") or _tail(results / "qemu.log")
         return Outcome(CRASHED, f"the guest {end}. Its console:\n{console}")
     code = int(code_path.read_text(encoding="utf-8"))
@@ -103,24 +112,46 @@ def _judge(results: Path, *, ended: bool) -> Outcome:
     return Outcome(code or KERNEL_COMPLAINED, f"the kernel complained (see {dmesg}):\n{listed}")
 
 
-def _follow(machine: subprocess.Popen[bytes], out: Path, limit: float) -> bool:
-    """Print what arrives in ``out`` until the machine ends; whether it did within the limit."""
+def _follow(
+    machine: subprocess.Popen[bytes],
+    servers: Mapping[Path, subprocess.Popen[bytes]],
+    out: Path,
+    limit: float,
+) -> str:
+    """Print what arrives in ``out`` until the machine ends or cannot go on; how it ended."""
     deadline = time.monotonic() + limit
     out.touch()
     with out.open("rb") as stream:
         while True:
-            ended = machine.poll() is not None
+            # Asked before the rest of the output is read: nothing of it may be left.
+            ended = _ended(machine, servers)
+            if not ended and time.monotonic() > deadline:
+                ended = "did not end within its limit and was stopped"
             while chunk := stream.read(65536):
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
-            if ended or time.monotonic() > deadline:
+            if ended:
                 return ended
             time.sleep(_POLL)
 
 
+def _ended(
+    machine: subprocess.Popen[bytes], servers: Mapping[Path, subprocess.Popen[bytes]]
+) -> str:
+    """Why there is no more to come; empty while there may be."""
+    if machine.poll() is not None:
+        return "crashed"
+    for directory, server in servers.items():
+        code = server.poll()
+        # At the machine's end its servers end in order.
+        if code:
+            return f"lost its {directory}, whose virtiofsd ended with {code}, and was stopped"
+    return ""
+
+
 @contextmanager
-def _shared(directory: Path, socket: Path, cache: str) -> Iterator[None]:
-    """Offer a directory at a socket."""
+def _shared(directory: Path, socket: Path, cache: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Offer a directory at a socket; the program that does."""
     program = next((path for path in _VIRTIOFSD if Path(path).exists()), None)
     if program is None:
         raise VmError("virtiofsd is missing; run: sh .ci/packages vm")
@@ -129,17 +160,19 @@ def _shared(directory: Path, socket: Path, cache: str) -> Iterator[None]:
         *(program, f"--socket-path={socket}", "-o", f"source={directory}"),
         *("-o", f"cache={cache}", "-o", "sandbox=chroot", "--thread-pool-size=4"),
     ]
-    with _guarded(arguments, log) as server:
+    with _guarded(arguments, log, _FILE_SERVER_ENVIRONMENT) as server:
         deadline = time.monotonic() + _START_LIMIT
         while not socket.exists():
             if server.poll() is not None or time.monotonic() > deadline:
                 raise VmError(f"virtiofsd does not serve {directory}:\n{_tail(log)}")
             time.sleep(0.01)
-        yield
+        yield server
 
 
 @contextmanager
-def _guarded(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _guarded(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program that ends with the block, and with us however we end."""
     with log.open("wb") as output:
         try:
@@ -148,6 +181,7 @@ def _guarded(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[b
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
                 # The terminal's interrupt is for us: we end them in order.
                 start_new_session=True,
             )
