@@ -48,12 +48,12 @@ mtu-matrix: $(STAMP) ## every row of packet sizes: paths, families, formats, bot
 	@test "$$(id -u)" = 0 || { echo "make mtu-matrix needs root: it makes network namespaces" >&2; exit 1; }
 	OVPN6_MTU_MATRIX=full $(BIN)/pytest -q -n 2 --dist worksteal netns-tests/test_mtu_matrix.py netns-tests/vm/test_openvpn27_sizes.py
 
-vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md); needs root
+vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md; FORM=long: every row); needs root
 	@sh .ci/packages vm
 	netns-tests/vm/vm build --openvpn3
 	netns-tests/vm/vm kmod
 	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest --ignore netns-tests/vm/guest_kmod
-	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh
+	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh $(FORM)
 	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
 
 kmod-oracle: setup ## our kernel module beside mainline's: same answers, same octets; ten minutes; needs root

@@ -1,8 +1,8 @@
 #!/bin/sh
-# All tests of the guest: two at a time, then those that must have the kernel to themselves. What fails
-# beside another test is run once more, alone: an emulated processor that two share is a slow one.
-# The results are carried out. Every limit of the lab is three times as long.
-export OVPN6_LAB_PATIENCE=3
+# The tests of the guest: three at a time, then those that must have the kernel to themselves. What
+# fails beside another test is run once more, alone: an emulated processor that others share is a slow
+# one. The results are carried out. Argument: "long" for every row.
+export OVPN6_VM_FORM="$1"
 cache=$(mktemp -d)
 python3 netns-tests/vm/guest/steady.py &
 steady=$!
@@ -14,7 +14,7 @@ tests() {
 }
 
 status=0
-tests together -m "not alone" -n 2 --dist worksteal || status=$?
+tests together -m "not alone" -n 3 --dist worksteal || status=$?
 if [ "$status" -eq 1 ]; then
 	echo "What failed beside another test, alone:"
 	status=0

@@ -17,11 +17,12 @@ from ovpn6.pki.authority import Authority
 pytestmark = pytest.mark.root
 
 IN_KERNEL = r"data path: kernel \(ovpn\)"
+LONG = pytest.mark.long
 ROWS = (
     Row(1280, user_space=False),
-    Row(1280, Underlay.IPV4, user_space=False),
+    pytest.param(Row(1280, Underlay.IPV4, user_space=False), marks=LONG),
     Row(1400, black_hole=False, user_space=False),
-    Row(1492, Underlay.IPV4, user_space=False),
+    pytest.param(Row(1492, Underlay.IPV4, user_space=False), marks=LONG),
     Row(1400, client=StockOpenVPN, user_space=False),
     Row(1280, server=StockOpenVPN, user_space=False),
 )
@@ -52,6 +53,7 @@ def test_every_size_has_the_fate_that_the_rules_give_it(
     assert found == []
 
 
+@LONG
 @pytest.mark.xfail(
     reason="the kernel's ovpn neither copies the mark to the outer header nor takes it from there"
 )

@@ -68,18 +68,21 @@ class Case:
         return [f"reneg-sec {interval}{spread}", *place]
 
 
+LONG = pytest.mark.long
 CASES = (
     Case(OURS_OURS, "udp6", Wrap.TLS_CRYPT, "server"),
-    Case(OURS_OURS, "udp6", Wrap.TLS_AUTH, "client"),
+    pytest.param(Case(OURS_OURS, "udp6", Wrap.TLS_AUTH, "client"), marks=LONG),
     Case(OURS_STOCK, "udp6", Wrap.TLS_AUTH, "server"),
     Case(STOCK_OURS, "udp6", Wrap.TLS_CRYPT_V2, "server"),
     Case(OURS_STOCK, "udp6", Wrap.TLS_CRYPT, "client", elsewhere="client"),
-    Case(STOCK_OURS, "udp6", Wrap.TLS_CRYPT, "server", elsewhere="server"),
+    pytest.param(
+        Case(STOCK_OURS, "udp6", Wrap.TLS_CRYPT, "server", elsewhere="server"), marks=LONG
+    ),
     Case(OURS_OURS, "udp4", Wrap.TLS_CRYPT_V2, "both"),
-    Case(OURS_STOCK, "udp4", Wrap.TLS_CRYPT_V2, "client"),
-    Case(STOCK_OURS, "udp4", Wrap.TLS_AUTH, "client"),
+    pytest.param(Case(OURS_STOCK, "udp4", Wrap.TLS_CRYPT_V2, "client"), marks=LONG),
+    pytest.param(Case(STOCK_OURS, "udp4", Wrap.TLS_AUTH, "client"), marks=LONG),
     Case(OURS_OURS, "tcp6", Wrap.TLS_CRYPT, "server"),
-    Case(OURS_STOCK, "tcp6", Wrap.TLS_AUTH, "client"),
+    pytest.param(Case(OURS_STOCK, "tcp6", Wrap.TLS_AUTH, "client"), marks=LONG),
     Case(STOCK_OURS, "tcp6", Wrap.TLS_CRYPT_V2, "server"),
 )
 
