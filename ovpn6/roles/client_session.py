@@ -56,14 +56,10 @@ from ovpn6.roles.client_pull import (
 from ovpn6.roles.client_push_wait import PushWait
 from ovpn6.roles.client_settings import connection_settings, spread_reneg_sec
 from ovpn6.roles.interface import RoleContext
-from ovpn6.roles.path_mtu import PathRules, PeerPath, probes_last
+from ovpn6.roles.path_mtu import ANSWERS_WAIT, PathRules, PeerPath, probes_last
 
 ANY_TIME_OPTIONS = ("auth-token",)
 """Beginnings of the options that a server may push again once the tunnel is up."""
-
-ANSWERS_WAIT = 0.003
-"""Seconds that a tunnel waits, once the server's options are there, for what its probes bring: most
-answers come with the options, and spare the host the sizes of the base."""
 
 
 @dataclass(frozen=True, slots=True)

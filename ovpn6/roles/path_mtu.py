@@ -3,7 +3,8 @@
 One object for a peer's life: it turns what the path MTU machine (``mtu/path.py``) decides into
 probes of the control channel, orders for the host and log lines. Probing may begin as soon as the
 handshake is acknowledged; sizes hold from the moment the peer enters the data path, where they are
-those of the base size unless more is known by then. Another path begins anew.
+those of the base size unless more is known by then. Who can afford it waits ``ANSWERS_WAIT`` for
+that: on most paths all is known a round trip later. Another path begins anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from ovpn6.mtu.overhead import IPV6_MINIMUM, Encapsulation, Sizes, largest_usefu
 from ovpn6.mtu.timing import Timing
 from ovpn6.protocol.packets import HEADER_SIZE, Opcode
 from ovpn6.roles.client_plan import Tunnel
+
+ANSWERS_WAIT = 0.003
+"""Seconds that a peer's first sizes wait for probes on their way, and a client's tunnel with them:
+most answers are there by then, and the host is spared the sizes of the base."""
 
 _LARGEST = 65_535
 _BASE = {4: 1200, 6: IPV6_MINIMUM}
@@ -142,11 +147,13 @@ class PeerPath:
         self._peer: PeerId | None = None
         self._networks: tuple[IPNetwork, ...] = ()
         self._fit: PeerFit | None = None
+        self._fit_until: Instant | None = None
 
     @property
     def deadline(self) -> Instant | None:
         """When something is due."""
-        return None if self._machine is None else self._machine.deadline
+        moments = (self._fit_until, self._machine.deadline if self._machine is not None else None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     @property
     def may_grow(self) -> bool:
@@ -169,14 +176,20 @@ class PeerPath:
             return self.moved(self._path, now)
         return self._refit()
 
-    def enter(self, peer: PeerId, networks: tuple[IPNetwork, ...], now: Instant) -> list[Action]:
-        """The peer is about to enter the data path under this id."""
+    def enter(
+        self, peer: PeerId, networks: tuple[IPNetwork, ...], now: Instant, wait: float = 0.0
+    ) -> list[Action]:
+        """The peer is about to enter the data path under this id. Sizes of the base may come up to
+        ``wait`` seconds later when they are about to grow."""
         self._peer, self._networks, self._since = peer, networks, now
-        actions = self._refit()
         found = self._machine.report() if self._machine is not None else None
         if found is not None and found.why is not machine.Why.BASE:
-            actions += self._told_of(found.size, found.why)
-        return actions
+            return [*self._refit(), *self._told_of(found.size, found.why)]
+        to_be_probed = self._machine is not None and not self._can_be_probed
+        if wait and (self.may_grow or to_be_probed):
+            self._fit_until = Instant(now + wait)
+            return []
+        return self._refit()
 
     def lead(self, networks: tuple[IPNetwork, ...]) -> list[Action]:
         """Other networks lead to the peer now."""
@@ -186,7 +199,7 @@ class PeerPath:
     def leave(self) -> list[Action]:
         """The peer has left the data path, and comes back as another object."""
         peer, had_fit = self._peer, self._fit is not None
-        self._peer = self._machine = self._fit = None
+        self._peer = self._machine = self._fit = self._fit_until = None
         return [ReleaseFit(peer)] if peer is not None and had_fit else []
 
     def moved(self, path: Path, now: Instant) -> list[Action]:
@@ -216,7 +229,9 @@ class PeerPath:
 
     def tick(self, now: Instant) -> list[Action]:
         """Whatever time has brought."""
-        return self._told(lambda path: path.due(now), now)
+        waited = self._fit_until is not None and now >= self._fit_until
+        first = self._refit() if waited else []
+        return first + self._told(lambda path: path.due(now), now)
 
     def status(self) -> PathStatus:
         """What is known."""
@@ -289,6 +304,7 @@ class PeerPath:
         """Tell the host, if that is any news."""
         if self._peer is None:
             return []
+        self._fit_until = None
         rules, fits = self._rules, self._sizes()
         mss_ipv6, mss_ipv4 = _mss(fits, rules.encapsulation(self._path), rules.config.mssfix)
         outer_mtu = fits.outer_route if rules.fragments else None

@@ -9,7 +9,7 @@ from ovpn6.model.errors import HostError
 from ovpn6.model.flow import Action, Log, PacketTooBig, SendProbe
 from ovpn6.model.names import Instant
 from ovpn6.model.records import replace
-from ovpn6.roles.path_mtu import PathRules, PeerPath
+from ovpn6.roles.path_mtu import ANSWERS_WAIT, PathRules, PeerPath
 from ovpn6.roles.push import pushed_mtu
 from ovpn6.roles.server_core import ServerCore
 from ovpn6.roles.server_peer import ServerPeer
@@ -47,9 +47,10 @@ def answered(core: ServerCore, peer: ServerPeer, probe: int, now: Instant) -> No
 
 
 def enter(core: ServerCore, peer: ServerPeer, now: Instant) -> None:
-    """The client is about to enter the data path."""
+    """The client is about to enter the data path; it uses it once it has read its options."""
     if peer.sizes is not None:
-        _emit(core, peer, peer.sizes.enter(peer.peer, core.routes.networks(peer.peer), now))
+        networks = core.routes.networks(peer.peer)
+        _emit(core, peer, peer.sizes.enter(peer.peer, networks, now, ANSWERS_WAIT))
 
 
 def lead(core: ServerCore, peer: ServerPeer) -> None:

@@ -18,7 +18,7 @@ from ovpn6.model.specs import FamilyFit, PeerFit
 from ovpn6.model.status import PathStatus
 from ovpn6.protocol.packets import Opcode
 from ovpn6.roles.client_push_wait import FIRST_REQUEST
-from ovpn6.roles.client_session import ANSWERS_WAIT
+from ovpn6.roles.path_mtu import ANSWERS_WAIT
 from tests.roles import client_world, point_to_point_world
 from tests.roles.client_world import HOME, HOME4, PUSH, Server, World
 from tests.roles.point_to_point_world import Pair, Wish
@@ -57,11 +57,11 @@ def sizes_of(site: Site) -> PathStatus:
 # --- server ---------------------------------------------------------------------------------------
 
 
-def test_a_client_enters_the_data_path_at_the_base_size_and_grows_to_its_paths() -> None:
+def test_a_client_whose_probes_are_answered_at_once_has_its_paths_sizes_first() -> None:
     site = Site()
     client = site.connected()
     order = order_of(site.actions, flow.FitPeer, flow.AddPeer)
-    assert order == [flow.AddPeer, flow.FitPeer, flow.FitPeer]
+    assert order == [flow.AddPeer, flow.FitPeer]
     # The options leave first: without them the client sends and takes nothing.
     pushed = max(
         index for index, action in enumerate(site.actions) if isinstance(action, flow.InstallKey)
@@ -69,16 +69,7 @@ def test_a_client_enters_the_data_path_at_the_base_size_and_grows_to_its_paths()
     kinds = [type(action) for action in site.actions[pushed:]]
     assert kinds.index(flow.SendControl) < kinds.index(flow.FitPeer)
     networks = (IPv6Network("2001:db8:1::1000/128"), IPv4Network("192.0.2.2/32"))
-    base = 1280 - OVERHEAD
     assert fits(site.actions) == [
-        PeerFit(
-            client.peer,
-            networks,
-            ipv6=FamilyFit(1280, base - 60),
-            ipv4=FamilyFit(base, base - 40),
-            outer=client.path.remote.address,
-            outer_mtu=1280,
-        ),
         PeerFit(
             client.peer,
             networks,
@@ -111,6 +102,8 @@ def test_a_client_of_a_narrow_path_gets_that_paths_sizes(outer_mtu: int) -> None
 def test_a_client_whose_probes_are_lost_enters_at_the_base_size_and_is_told_of_once() -> None:
     site = narrow_site(0)
     client = site.connected()
+    assert fits(site.actions) == []
+    site.pass_time(ANSWERS_WAIT)
     [fit] = fits(site.actions)
     assert fit.ipv6 == FamilyFit(1280, 1280 - OVERHEAD - 60)
     assert fit.ipv4 == FamilyFit(1280 - OVERHEAD, 1280 - OVERHEAD - 40)
