@@ -147,9 +147,9 @@ class DatapathContract:
         tunnel.enter(0, b"\x00not IP")
         tunnel.enter(0, DOWN)
         tunnel.until(lambda: tunnel.delivered(1) == [DOWN])
-        assert dropped(tunnel, 0, "tunnel no peer") == 2
-        assert dropped(tunnel, 0, "tunnel multicast") == 2
-        assert dropped(tunnel, 0, "tunnel not IP") == 1
+        expected = {"tunnel no peer": 2, "tunnel multicast": 2, "tunnel not IP": 1}
+        # Where there are several workers, others than the packet's may have some of it.
+        tunnel.until(lambda: {why: dropped(tunnel, 0, why) for why in expected} == expected)
 
     @pytest.mark.parametrize(
         "source", ["2001:db8::6", "192.0.2.6", "fe80::5", "::", "169.254.1.1", "0.0.0.0", "ff02::1"]
