@@ -3,7 +3,8 @@
 
 ``generate.py`` writes the C headers from it, ``tests/kmod/test_contract.py`` holds them and the
 Python binding equal to it. The contract is that of Linux' ``ovpn`` family, version 1; both families
-of the module, ``ovpn6`` and the compatible ``ovpn``, speak it. Standard library only.
+of the module, ``ovpn6`` and the compatible ``ovpn``, speak it. What ``ovpn6`` alone has bears
+numbers from ``FIRST_OWN`` on, far from those that Linux may give next. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ LARGEST_PEER_ID = 0xFFFFFF
 LONGEST_KEEPALIVE = 86400
 LARGEST_KEY = 256
 NONCE_TAIL = 8
+MOST_PREFIXES = 4096
+"""Networks behind one peer."""
+FIRST_OWN = 32
 
 COMMANDS = {
     "PEER_NEW": 1,
@@ -31,6 +35,9 @@ COMMANDS = {
     "KEY_SWAP_NTF": 9,
     "KEY_DEL": 10,
     "PEER_FLOAT_NTF": 11,
+    "PREFIX_NEW": 32,
+    "PREFIX_DEL": 33,
+    "PREFIX_GET": 34,
 }
 DELETE_REASONS = {
     "TEARDOWN": 0,
@@ -109,12 +116,20 @@ KEYDIR = (
     Attribute(1, "CIPHER_KEY", Kind.BYTES, high=LARGEST_KEY),
     Attribute(2, "NONCE_TAIL", Kind.BYTES, low=NONCE_TAIL, high=NONCE_TAIL),
 )
+PREFIX = (
+    Attribute(1, "PEER_ID", Kind.U32, high=LARGEST_PEER_ID),
+    Attribute(2, "IPV4", Kind.IPV4),
+    Attribute(3, "IPV6", Kind.IPV6),
+    Attribute(4, "LENGTH", Kind.U32, high=128),
+)
+"""A network behind a peer: one address, and how many of its bits count."""
 TOP = (
     Attribute(1, "IFINDEX", Kind.U32),
     Attribute(2, "PEER", Kind.NEST),
     Attribute(3, "KEYCONF", Kind.NEST),
+    Attribute(32, "PREFIX", Kind.NEST),
 )
-SETS = {"": TOP, "PEER": PEER, "KEYCONF": KEYCONF, "KEYDIR": KEYDIR}
+SETS = {"": TOP, "PEER": PEER, "KEYCONF": KEYCONF, "KEYDIR": KEYDIR, "PREFIX": PREFIX}
 """By what follows ``OVPN_A_`` in the names of their attributes."""
 
 
@@ -135,6 +150,7 @@ _SETTABLE = tuple(
     or name in ("ID", "LOCAL_IPV4", "LOCAL_IPV6", "TX_ID")
 )
 _EVERYTHING_OF_A_KEY = tuple(attribute.name for attribute in KEYCONF)
+_EVERYTHING_OF_A_PREFIX = tuple(attribute.name for attribute in PREFIX)
 _DIRECTIONS = (("ENCRYPT_DIR", "keydir"), ("DECRYPT_DIR", "keydir"))
 POLICIES = (
     Policy("keydir", "KEYDIR", ("CIPHER_KEY", "NONCE_TAIL")),
@@ -146,6 +162,8 @@ POLICIES = (
     Policy("key_get", "KEYCONF", ("PEER_ID", "SLOT")),
     Policy("key_swap", "KEYCONF", ("PEER_ID",)),
     Policy("key_del", "KEYCONF", ("PEER_ID", "SLOT")),
+    Policy("prefix_new", "PREFIX", _EVERYTHING_OF_A_PREFIX),
+    Policy("prefix_del", "PREFIX", _EVERYTHING_OF_A_PREFIX),
 )
 """Nests before those that hold them."""
 
@@ -158,5 +176,9 @@ REQUESTS = (
     "KEY_GET",
     "KEY_SWAP",
     "KEY_DEL",
+    "PREFIX_NEW",
+    "PREFIX_DEL",
 )
 """Commands that user space sends; each has the policy of its name for its nest."""
+DUMPS = ("PREFIX_GET",)
+"""Commands that only ever ask for all there is on a device, which alone they name."""

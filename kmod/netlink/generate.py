@@ -10,12 +10,15 @@ from contract import (
     CIPHERS,
     COMMANDS,
     DELETE_REASONS,
+    DUMPS,
+    FIRST_OWN,
     GROUP,
     LARGEST_KEY,
     LARGEST_PEER_ID,
     LINK_ATTRIBUTES,
     LONGEST_KEEPALIVE,
     MODES,
+    MOST_PREFIXES,
     NONCE_TAIL,
     POLICIES,
     REQUESTS,
@@ -50,7 +53,9 @@ def _numbers() -> Iterator[str]:
     yield f"#define OVPN6_LARGEST_PEER_ID {LARGEST_PEER_ID:#x}"
     yield f"#define OVPN6_LONGEST_KEEPALIVE {LONGEST_KEEPALIVE}"
     yield f"#define OVPN6_LARGEST_KEY {LARGEST_KEY}"
-    yield f"#define OVPN6_NONCE_TAIL {NONCE_TAIL}\n"
+    yield f"#define OVPN6_NONCE_TAIL {NONCE_TAIL}"
+    yield f"#define OVPN6_MOST_PREFIXES {MOST_PREFIXES}"
+    yield f"#define OVPN6_A_LAST_SHARED {_last_shared()}\n"
     yield from _enum("ovpn6_command", "OVPN6_CMD", COMMANDS)
     yield from _enum("ovpn6_delete_reason", "OVPN6_DEL", DELETE_REASONS)
     yield from _enum("ovpn6_cipher", "OVPN6_CIPHER", CIPHERS)
@@ -63,6 +68,11 @@ def _numbers() -> Iterator[str]:
         tag = f"ovpn6_{name.lower() or 'top'}_attribute"
         yield from _enum(tag, prefix, numbers, f"{prefix}_MAX")
     yield "#endif"
+
+
+def _last_shared() -> int:
+    """The last attribute that Linux' own family has too."""
+    return max(attribute.number for attribute in SETS[""] if attribute.number < FIRST_OWN)
 
 
 def _enum(tag: str, prefix: str, members: Mapping[str, int], last: str = "") -> Iterator[str]:
@@ -80,7 +90,7 @@ def _declarations() -> Iterator[str]:
         last = max(attribute.number for attribute in _chosen(policy))
         yield f"#define OVPN6_{policy.name.upper()}_LAST {last}"
         yield f"extern const struct nla_policy ovpn6_{policy.name}_policy[{last} + 1];"
-    for command in REQUESTS:
+    for command in (*REQUESTS, *DUMPS):
         yield f"extern const struct nla_policy {_request_name(command)};"
     yield "\n#endif"
 
@@ -95,7 +105,7 @@ def _policies() -> Iterator[str]:
     yield ""
     for policy in POLICIES:
         yield from _policy(policy)
-    for command in REQUESTS:
+    for command in (*REQUESTS, *DUMPS):
         yield from _request(command)
 
 
@@ -113,19 +123,24 @@ def _chosen(policy: Policy) -> list[Attribute]:
 
 
 def _request(command: str) -> Iterator[str]:
-    nest = _nest_of(command)
     yield f"const struct nla_policy {_request_name(command)} = {{"
     yield "\t[OVPN6_A_IFINDEX] = { .type = NLA_U32 },"
-    yield f"\t[OVPN6_A_{nest}] = NLA_POLICY_NESTED(ovpn6_{command.lower()}_policy),"
+    if command not in DUMPS:
+        nest = f"NLA_POLICY_NESTED(ovpn6_{command.lower()}_policy)"
+        yield f"\t[OVPN6_A_{_last_of(command)}] = {nest},"
     yield "};\n"
 
 
 def _request_name(command: str) -> str:
-    return f"ovpn6_{command.lower()}_request[OVPN6_A_{_nest_of(command)} + 1]"
+    return f"ovpn6_{command.lower()}_request[OVPN6_A_{_last_of(command)} + 1]"
 
 
-def _nest_of(command: str) -> str:
-    return "PEER" if command.startswith("PEER") else "KEYCONF"
+def _last_of(command: str) -> str:
+    """The last attribute of a request: its nest, if it has one."""
+    if command in DUMPS:
+        return "IFINDEX"
+    about, _, _ = command.partition("_")
+    return {"PEER": "PEER", "KEY": "KEYCONF", "PREFIX": "PREFIX"}[about]
 
 
 def _needs_range(attribute: Attribute) -> bool:

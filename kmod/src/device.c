@@ -131,6 +131,7 @@ static int device_make(struct net_device *dev, struct nlattr *data[],
 	xa_init(&device->peers);
 	ovpn6_prefixes_init(&device->prefixes[0], 32, &device->lock);
 	ovpn6_prefixes_init(&device->prefixes[1], 128, &device->lock);
+	device->network_changes = 1;
 	netif_carrier_off(dev);
 	return register_netdevice(dev);
 }

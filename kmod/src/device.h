@@ -30,12 +30,14 @@ struct ovpn6_face {
  * struct ovpn6_device - what a network device has of ours
  * @dev: the network device
  * @mode: one peer that gets everything, or many
- * @lock: held by whoever changes @peers, @only, @prefixes, @is_dying or a peer of the device.
+ * @lock: held by whoever changes @peers, @only, @prefixes, @is_dying, @network_changes or a peer of
+ *	the device.
  *	Order: RTNL, this, a socket's lock, a peer's lock
  * @is_dying: no peer may be added any more
  * @peers: by id
  * @only: the peer of a device for one
  * @prefixes: from inner addresses to peers, IPv4 and IPv6, of a device for many
+ * @network_changes: how often networks behind peers came and went, from 1 on
  * @gro_cells: what received packets are merged in
  */
 struct ovpn6_device {
@@ -46,6 +48,7 @@ struct ovpn6_device {
 	struct xarray peers;
 	struct ovpn6_peer __rcu *only;
 	struct ovpn6_prefixes prefixes[2];
+	u32 network_changes;
 	struct gro_cells gro_cells;
 };
 

@@ -14,12 +14,12 @@ MODULE_PARM_DESC(compat, "also be the link kind and netlink family ovpn, if they
 
 struct ovpn6_face ovpn6_faces[2];
 
-static int face_start(struct ovpn6_face *face, const char *name, bool in_user_ns)
+static int face_start(struct ovpn6_face *face, const char *name, bool is_own)
 {
 	int error;
 
 	ovpn6_device_fill_kind(&face->link, name);
-	ovpn6_netlink_fill_family(&face->family, name, in_user_ns);
+	ovpn6_netlink_fill_family(&face->family, name, is_own);
 	error = genl_register_family(&face->family);
 	if (error)
 		return error;

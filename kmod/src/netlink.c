@@ -90,8 +90,12 @@ HANDLE(key_new, KEY_NEW, OVPN6_A_KEYCONF, ovpn6_prepare_key_new)
 HANDLE(key_get, KEY_GET, OVPN6_A_KEYCONF, NULL)
 HANDLE(key_swap, KEY_SWAP, OVPN6_A_KEYCONF, NULL)
 HANDLE(key_del, KEY_DEL, OVPN6_A_KEYCONF, NULL)
+HANDLE(prefix_new, PREFIX_NEW, OVPN6_A_PREFIX, NULL)
+HANDLE(prefix_del, PREFIX_DEL, OVPN6_A_PREFIX, NULL)
 
-static int peer_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int dump(struct sk_buff *skb, struct netlink_callback *cb,
+		int (*put_all)(struct sk_buff *message, struct netlink_callback *cb,
+			       struct ovpn6_device *device))
 {
 	struct nlattr **attributes = ovpn6_dump_attributes(cb);
 	struct ovpn6_device *device;
@@ -99,43 +103,60 @@ static int peer_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 	if (NL_REQ_ATTR_CHECK(cb->extack, NULL, attributes, OVPN6_A_IFINDEX))
 		return -EINVAL;
-	/* The policy is that of a request for one peer. */
-	if (attributes[OVPN6_A_PEER]) {
-		NL_SET_ERR_MSG_ATTR(cb->extack, attributes[OVPN6_A_PEER], "Unknown attribute type");
-		return -EINVAL;
-	}
 	device = device_of(sock_net(cb->skb->sk), attributes[OVPN6_A_IFINDEX], cb->nlh->nlmsg_type,
 			   cb->extack);
 	if (IS_ERR(device))
 		return PTR_ERR(device);
-	error = ovpn6_peer_put_all(skb, cb, device, &ovpn6_device_face(device)->family);
+	error = put_all(skb, cb, device);
 	dev_put(device->dev);
 	return error;
 }
 
+static int peer_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct nlattr *peer = ovpn6_dump_attributes(cb)[OVPN6_A_PEER];
+
+	/* The policy is that of a request for one peer. */
+	if (peer) {
+		NL_SET_ERR_MSG_ATTR(cb->extack, peer, "Unknown attribute type");
+		return -EINVAL;
+	}
+	return dump(skb, cb, ovpn6_peer_put_all);
+}
+
+static int prefix_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return dump(skb, cb, ovpn6_prefix_put_all);
+}
+
 #define OPERATION(name, NAME, permission, ...)                                                 \
 	{                                                                                      \
-		.cmd = OVPN6_CMD_##NAME, .flags = permission, .doit = name##_doit,             \
+		.cmd = OVPN6_CMD_##NAME, .flags = permission,                                  \
 		.policy = ovpn6_##name##_request,                                              \
 		.maxattr = ARRAY_SIZE(ovpn6_##name##_request) - 1, ##__VA_ARGS__               \
 	}
+#define DO(name, NAME, permission, ...) \
+	OPERATION(name, NAME, permission, .doit = name##_doit, ##__VA_ARGS__)
 
-#define OPERATIONS(permission)                                                                 \
-	{                                                                                      \
-		OPERATION(peer_new, PEER_NEW, permission),                                     \
-		OPERATION(peer_set, PEER_SET, permission),                                     \
-		OPERATION(peer_get, PEER_GET, permission, .dumpit = peer_dumpit),              \
-		OPERATION(peer_del, PEER_DEL, permission),                                     \
-		OPERATION(key_new, KEY_NEW, permission),                                       \
-		OPERATION(key_get, KEY_GET, permission),                                       \
-		OPERATION(key_swap, KEY_SWAP, permission),                                     \
-		OPERATION(key_del, KEY_DEL, permission),                                       \
-	}
+#define SHARED(permission)                                                                     \
+	DO(peer_new, PEER_NEW, permission),                                                    \
+	DO(peer_set, PEER_SET, permission),                                                    \
+	DO(peer_get, PEER_GET, permission, .dumpit = peer_dumpit),                             \
+	DO(peer_del, PEER_DEL, permission),                                                    \
+	DO(key_new, KEY_NEW, permission),                                                      \
+	DO(key_get, KEY_GET, permission),                                                      \
+	DO(key_swap, KEY_SWAP, permission),                                                    \
+	DO(key_del, KEY_DEL, permission)
 
 /* The initial user namespace only, as in the module that the compatible family stands for. */
-static const struct genl_ops operations[] = OPERATIONS(GENL_ADMIN_PERM);
+static const struct genl_ops shared_operations[] = { SHARED(GENL_ADMIN_PERM) };
 /* Whoever may configure the network namespace. */
-static const struct genl_ops operations_in_user_ns[] = OPERATIONS(GENL_UNS_ADMIN_PERM);
+static const struct genl_ops own_operations[] = {
+	SHARED(GENL_UNS_ADMIN_PERM),
+	DO(prefix_new, PREFIX_NEW, GENL_UNS_ADMIN_PERM),
+	DO(prefix_del, PREFIX_DEL, GENL_UNS_ADMIN_PERM),
+	OPERATION(prefix_get, PREFIX_GET, GENL_UNS_ADMIN_PERM, .dumpit = prefix_dumpit),
+};
 
 static const struct genl_multicast_group groups[] = {
 	{ .name = OVPN6_NETLINK_GROUP },
@@ -145,18 +166,19 @@ static const struct genl_multicast_group groups[] = {
  * ovpn6_netlink_fill_family - what a family is, before it is registered
  * @family: to be filled
  * @name: its name
- * @in_user_ns: whether a user namespace that owns the network namespace may use it
+ * @is_own: all that there is, also for a user namespace that owns the network namespace; else what
+ *	Linux' own family has, for whom that has it
  */
-void ovpn6_netlink_fill_family(struct genl_family *family, const char *name, bool in_user_ns)
+void ovpn6_netlink_fill_family(struct genl_family *family, const char *name, bool is_own)
 {
 	strscpy(family->name, name, sizeof(family->name));
 	family->version = OVPN6_NETLINK_VERSION;
-	family->maxattr = OVPN6_A_MAX;
+	family->maxattr = is_own ? OVPN6_A_MAX : OVPN6_A_LAST_SHARED;
 	family->netnsok = true;
 	family->parallel_ops = true;
 	family->module = THIS_MODULE;
-	family->ops = in_user_ns ? operations_in_user_ns : operations;
-	family->n_ops = ARRAY_SIZE(operations);
+	family->ops = is_own ? own_operations : shared_operations;
+	family->n_ops = is_own ? ARRAY_SIZE(own_operations) : ARRAY_SIZE(shared_operations);
 	family->mcgrps = groups;
 	family->n_mcgrps = ARRAY_SIZE(groups);
 }

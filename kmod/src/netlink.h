@@ -37,9 +37,13 @@ int ovpn6_handle_key_new(struct ovpn6_request *request);
 int ovpn6_handle_key_get(struct ovpn6_request *request);
 int ovpn6_handle_key_swap(struct ovpn6_request *request);
 int ovpn6_handle_key_del(struct ovpn6_request *request);
+int ovpn6_handle_prefix_new(struct ovpn6_request *request);
+int ovpn6_handle_prefix_del(struct ovpn6_request *request);
 int ovpn6_peer_put_all(struct sk_buff *message, struct netlink_callback *cb,
-		       struct ovpn6_device *device, const struct genl_family *family);
+		       struct ovpn6_device *device);
+int ovpn6_prefix_put_all(struct sk_buff *message, struct netlink_callback *cb,
+			 struct ovpn6_device *device);
 
-void ovpn6_netlink_fill_family(struct genl_family *family, const char *name, bool in_user_ns);
+void ovpn6_netlink_fill_family(struct genl_family *family, const char *name, bool is_own);
 
 #endif

@@ -509,13 +509,13 @@ int ovpn6_handle_peer_get(struct ovpn6_request *request)
  * @message: the message
  * @cb: where the dump is
  * @device: whose peers
- * @family: that was asked
  *
  * Return: how much is in the message, or an error.
  */
 int ovpn6_peer_put_all(struct sk_buff *message, struct netlink_callback *cb,
-		       struct ovpn6_device *device, const struct genl_family *family)
+		       struct ovpn6_device *device)
 {
+	const struct genl_family *family = &ovpn6_device_face(device)->family;
 	unsigned long id = cb->args[0];
 	struct ovpn6_peer *peer;
 	void *header;

@@ -8,6 +8,7 @@
 #include "peer.h"
 
 #include "keepalive.h"
+#include "network.h"
 #include "notify.h"
 #include "socket.h"
 
@@ -61,6 +62,7 @@ struct ovpn6_peer *ovpn6_peer_new(struct ovpn6_device *device, u32 id)
 	refcount_set(&peer->refs, 1);
 	spin_lock_init(&peer->lock);
 	INIT_LIST_HEAD(&peer->on_socket);
+	INIT_LIST_HEAD(&peer->networks);
 	ovpn6_keepalive_init(peer);
 	return peer;
 }
@@ -70,7 +72,8 @@ static const u8 *vpn_key(const struct in6_addr *address)
 	return ovpn6_is_ipv4(address) ? &address->s6_addr[12] : address->s6_addr;
 }
 
-static struct ovpn6_prefixes *vpn_prefixes(struct ovpn6_peer *peer, const struct in6_addr *address)
+static struct ovpn6_prefixes *vpn_prefixes(const struct ovpn6_peer *peer,
+					   const struct in6_addr *address)
 {
 	return &peer->device->prefixes[ovpn6_is_ipv4(address) ? 0 : 1];
 }
@@ -79,8 +82,28 @@ static void drop_vpn(struct ovpn6_peer *peer, const struct in6_addr *address)
 {
 	struct ovpn6_prefixes *prefixes = vpn_prefixes(peer, address);
 
-	if (!ipv6_addr_any(address))
-		ovpn6_prefix_remove(prefixes, vpn_key(address), prefixes->bits);
+	if (ipv6_addr_any(address) || ovpn6_network_is_host(peer, prefixes, vpn_key(address)))
+		return;
+	ovpn6_prefix_remove(prefixes, vpn_key(address), prefixes->bits);
+}
+
+/**
+ * ovpn6_peer_has_vpn - is this one of a peer's inner addresses?
+ * @peer: its device's lock held
+ * @prefixes: the trie of the address's family
+ * @address: in network order
+ */
+bool ovpn6_peer_has_vpn(const struct ovpn6_peer *peer, const struct ovpn6_prefixes *prefixes,
+			const u8 *address)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (!ipv6_addr_any(&peer->vpn[i]) &&
+		    vpn_prefixes(peer, &peer->vpn[i]) == prefixes &&
+		    !memcmp(vpn_key(&peer->vpn[i]), address, prefixes->bits / 8))
+			return true;
+	return false;
 }
 
 /**
@@ -187,6 +210,7 @@ void ovpn6_peer_remove(struct ovpn6_peer *peer, enum ovpn6_delete_reason reason)
 		RCU_INIT_POINTER(device->only, NULL);
 		netif_carrier_off(device->dev);
 	}
+	ovpn6_networks_remove_all(peer);
 	for (i = 0; i < 2; i++)
 		drop_vpn(peer, &peer->vpn[i]);
 	ovpn6_keepalive_stop(peer);

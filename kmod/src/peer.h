@@ -67,6 +67,8 @@ struct ovpn6_statistics {
  * @keys: data keys
  * @is_gone: it was removed
  * @vpn: inner addresses, IPv4 mapped; unspecified for none. Changed under the device's lock
+ * @networks: behind it, &struct ovpn6_network. Likewise
+ * @network_count: how many
  * @interval: seconds without a packet to it before we ping; 0 for never
  * @timeout: seconds without a packet from it before it is removed; 0 for never
  * @last_sent: in seconds since boot
@@ -87,6 +89,8 @@ struct ovpn6_peer {
 	struct ovpn6_keys keys;
 	bool is_gone;
 	struct in6_addr vpn[2];
+	struct list_head networks;
+	u32 network_count;
 	u32 interval;
 	u32 timeout;
 	u64 last_sent;
@@ -99,6 +103,8 @@ struct ovpn6_peer {
 
 struct ovpn6_peer *ovpn6_peer_new(struct ovpn6_device *device, u32 id);
 int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn);
+bool ovpn6_peer_has_vpn(const struct ovpn6_peer *peer, const struct ovpn6_prefixes *prefixes,
+			const u8 *address);
 int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
 			   const struct in6_addr *local, gfp_t flags);
 int ovpn6_peer_publish(struct ovpn6_peer *peer);

@@ -98,6 +98,20 @@ const struct nla_policy ovpn6_key_del_policy[] = {
 	[OVPN6_A_KEYCONF_SLOT] = NLA_POLICY_MAX(NLA_U32, 1),
 };
 
+const struct nla_policy ovpn6_prefix_new_policy[] = {
+	[OVPN6_A_PREFIX_PEER_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &up_to_16777215),
+	[OVPN6_A_PREFIX_IPV4] = { .type = NLA_BE32 },
+	[OVPN6_A_PREFIX_IPV6] = NLA_POLICY_EXACT_LEN(16),
+	[OVPN6_A_PREFIX_LENGTH] = NLA_POLICY_MAX(NLA_U32, 128),
+};
+
+const struct nla_policy ovpn6_prefix_del_policy[] = {
+	[OVPN6_A_PREFIX_PEER_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &up_to_16777215),
+	[OVPN6_A_PREFIX_IPV4] = { .type = NLA_BE32 },
+	[OVPN6_A_PREFIX_IPV6] = NLA_POLICY_EXACT_LEN(16),
+	[OVPN6_A_PREFIX_LENGTH] = NLA_POLICY_MAX(NLA_U32, 128),
+};
+
 const struct nla_policy ovpn6_peer_new_request[OVPN6_A_PEER + 1] = {
 	[OVPN6_A_IFINDEX] = { .type = NLA_U32 },
 	[OVPN6_A_PEER] = NLA_POLICY_NESTED(ovpn6_peer_new_policy),
@@ -136,4 +150,18 @@ const struct nla_policy ovpn6_key_swap_request[OVPN6_A_KEYCONF + 1] = {
 const struct nla_policy ovpn6_key_del_request[OVPN6_A_KEYCONF + 1] = {
 	[OVPN6_A_IFINDEX] = { .type = NLA_U32 },
 	[OVPN6_A_KEYCONF] = NLA_POLICY_NESTED(ovpn6_key_del_policy),
+};
+
+const struct nla_policy ovpn6_prefix_new_request[OVPN6_A_PREFIX + 1] = {
+	[OVPN6_A_IFINDEX] = { .type = NLA_U32 },
+	[OVPN6_A_PREFIX] = NLA_POLICY_NESTED(ovpn6_prefix_new_policy),
+};
+
+const struct nla_policy ovpn6_prefix_del_request[OVPN6_A_PREFIX + 1] = {
+	[OVPN6_A_IFINDEX] = { .type = NLA_U32 },
+	[OVPN6_A_PREFIX] = NLA_POLICY_NESTED(ovpn6_prefix_del_policy),
+};
+
+const struct nla_policy ovpn6_prefix_get_request[OVPN6_A_IFINDEX + 1] = {
+	[OVPN6_A_IFINDEX] = { .type = NLA_U32 },
 };

@@ -25,6 +25,10 @@ extern const struct nla_policy ovpn6_key_get_policy[2 + 1];
 extern const struct nla_policy ovpn6_key_swap_policy[1 + 1];
 #define OVPN6_KEY_DEL_LAST 2
 extern const struct nla_policy ovpn6_key_del_policy[2 + 1];
+#define OVPN6_PREFIX_NEW_LAST 4
+extern const struct nla_policy ovpn6_prefix_new_policy[4 + 1];
+#define OVPN6_PREFIX_DEL_LAST 4
+extern const struct nla_policy ovpn6_prefix_del_policy[4 + 1];
 extern const struct nla_policy ovpn6_peer_new_request[OVPN6_A_PEER + 1];
 extern const struct nla_policy ovpn6_peer_set_request[OVPN6_A_PEER + 1];
 extern const struct nla_policy ovpn6_peer_get_request[OVPN6_A_PEER + 1];
@@ -33,5 +37,8 @@ extern const struct nla_policy ovpn6_key_new_request[OVPN6_A_KEYCONF + 1];
 extern const struct nla_policy ovpn6_key_get_request[OVPN6_A_KEYCONF + 1];
 extern const struct nla_policy ovpn6_key_swap_request[OVPN6_A_KEYCONF + 1];
 extern const struct nla_policy ovpn6_key_del_request[OVPN6_A_KEYCONF + 1];
+extern const struct nla_policy ovpn6_prefix_new_request[OVPN6_A_PREFIX + 1];
+extern const struct nla_policy ovpn6_prefix_del_request[OVPN6_A_PREFIX + 1];
+extern const struct nla_policy ovpn6_prefix_get_request[OVPN6_A_IFINDEX + 1];
 
 #endif

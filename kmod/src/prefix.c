@@ -130,6 +130,17 @@ static struct ovpn6_prefix_node __rcu **place_of(struct ovpn6_prefixes *prefixes
 	return place;
 }
 
+/* The node of one prefix, which may have no owner; NULL when there is none. */
+static struct ovpn6_prefix_node *node_of(struct ovpn6_prefixes *prefixes, const u8 *address,
+					 u8 length)
+{
+	struct ovpn6_prefix_node __rcu **above;
+	struct ovpn6_prefix_node *node;
+
+	node = held(prefixes, *place_of(prefixes, address, length, &above));
+	return node && node->length == length && covers(node, address) ? node : NULL;
+}
+
 /**
  * ovpn6_prefix_exact - whose one prefix is
  * @prefixes: the trie, its lock held
@@ -140,14 +151,30 @@ static struct ovpn6_prefix_node __rcu **place_of(struct ovpn6_prefixes *prefixes
  */
 void *ovpn6_prefix_exact(const struct ovpn6_prefixes *prefixes, const u8 *address, u8 length)
 {
-	struct ovpn6_prefix_node __rcu **above;
 	struct ovpn6_prefixes *same = (struct ovpn6_prefixes *)prefixes;
-	struct ovpn6_prefix_node *node;
+	struct ovpn6_prefix_node *node = node_of(same, address, length);
 
-	node = held(prefixes, *place_of(same, address, length, &above));
-	if (!node || node->length != length || !covers(node, address))
-		return NULL;
-	return held(prefixes, node->owner);
+	return node ? held(prefixes, node->owner) : NULL;
+}
+
+/**
+ * ovpn6_prefix_move - give a prefix that somebody has to another owner
+ * @prefixes: the trie, its lock held
+ * @address: of the prefix
+ * @length: in bits
+ * @owner: not NULL
+ *
+ * Readers see one owner or the other. Return: the former owner, NULL when nobody has this very
+ * prefix; nothing changes then.
+ */
+void *ovpn6_prefix_move(struct ovpn6_prefixes *prefixes, const u8 *address, u8 length, void *owner)
+{
+	struct ovpn6_prefix_node *node = node_of(prefixes, address, length);
+	void *former = node ? held(prefixes, node->owner) : NULL;
+
+	if (former)
+		rcu_assign_pointer(node->owner, owner);
+	return former;
 }
 
 /**

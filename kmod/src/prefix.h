@@ -23,6 +23,7 @@ void ovpn6_prefixes_init(struct ovpn6_prefixes *prefixes, u8 bits, struct mutex 
 void *ovpn6_prefix_find(const struct ovpn6_prefixes *prefixes, const u8 *address);
 void *ovpn6_prefix_exact(const struct ovpn6_prefixes *prefixes, const u8 *address, u8 length);
 int ovpn6_prefix_add(struct ovpn6_prefixes *prefixes, const u8 *address, u8 length, void *owner);
+void *ovpn6_prefix_move(struct ovpn6_prefixes *prefixes, const u8 *address, u8 length, void *owner);
 void *ovpn6_prefix_remove(struct ovpn6_prefixes *prefixes, const u8 *address, u8 length);
 void ovpn6_prefixes_clear(struct ovpn6_prefixes *prefixes);
 

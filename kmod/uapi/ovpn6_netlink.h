@@ -9,6 +9,8 @@
 #define OVPN6_LONGEST_KEEPALIVE 86400
 #define OVPN6_LARGEST_KEY 256
 #define OVPN6_NONCE_TAIL 8
+#define OVPN6_MOST_PREFIXES 4096
+#define OVPN6_A_LAST_SHARED 3
 
 enum ovpn6_command {
 	OVPN6_CMD_PEER_NEW = 1,
@@ -22,6 +24,9 @@ enum ovpn6_command {
 	OVPN6_CMD_KEY_SWAP_NTF = 9,
 	OVPN6_CMD_KEY_DEL = 10,
 	OVPN6_CMD_PEER_FLOAT_NTF = 11,
+	OVPN6_CMD_PREFIX_NEW = 32,
+	OVPN6_CMD_PREFIX_DEL = 33,
+	OVPN6_CMD_PREFIX_GET = 34,
 };
 
 enum ovpn6_delete_reason {
@@ -57,7 +62,8 @@ enum ovpn6_top_attribute {
 	OVPN6_A_IFINDEX = 1,
 	OVPN6_A_PEER = 2,
 	OVPN6_A_KEYCONF = 3,
-	OVPN6_A_MAX = 3,
+	OVPN6_A_PREFIX = 32,
+	OVPN6_A_MAX = 32,
 };
 
 enum ovpn6_peer_attribute {
@@ -102,6 +108,14 @@ enum ovpn6_keydir_attribute {
 	OVPN6_A_KEYDIR_CIPHER_KEY = 1,
 	OVPN6_A_KEYDIR_NONCE_TAIL = 2,
 	OVPN6_A_KEYDIR_MAX = 2,
+};
+
+enum ovpn6_prefix_attribute {
+	OVPN6_A_PREFIX_PEER_ID = 1,
+	OVPN6_A_PREFIX_IPV4 = 2,
+	OVPN6_A_PREFIX_IPV6 = 3,
+	OVPN6_A_PREFIX_LENGTH = 4,
+	OVPN6_A_PREFIX_MAX = 4,
 };
 
 #endif

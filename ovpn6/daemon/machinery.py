@@ -208,6 +208,8 @@ def _demands(config: TunnelConfig) -> Demands:
     data = config.data
     return Demands(
         disable_dco=data.disable_dco,
+        kernel_module=data.kernel_module,
+        over_tcp=_may_be_tcp(config),
         compression_stub=data.comp_stub,
         bind_device=config.sockets.bind_device,
         passtos=data.passtos,
@@ -225,6 +227,15 @@ def _workers(config: TunnelConfig) -> int | None:
     if config.data.workers is None and config.server is None:
         return 1
     return config.data.workers
+
+
+def _may_be_tcp(config: TunnelConfig) -> bool:
+    """Whether any of its sockets is TCP."""
+    listens = config.server.listens if config.server is not None else ()
+    remotes = config.client.remotes if config.client is not None else ()
+    both = config.point_to_point
+    passive = (both.passive,) if both is not None and both.passive is not None else ()
+    return any(place.transport is Transport.TCP for place in (*listens, *remotes, *passive))
 
 
 def _nobody(happened: Input) -> None:

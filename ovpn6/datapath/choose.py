@@ -1,7 +1,8 @@
 """Which data path a daemon gets, and why. One line of it goes to the log.
 
-The kernel first, then user space: a table says what only user space can do. There the native worker
-comes first, then Python.
+The kernel first, then user space: tables say what only user space can do, and what one of the two
+kernel modules lacks. Ours, ``ovpn6`` (``kmod/``), is asked for only when ``kernel-module`` says so,
+and then before Linux' own, ``ovpn``. In user space the native worker comes first, then Python.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from ovpn6.datapath.fastpath import CAPABILITIES as NATIVE
 from ovpn6.datapath.fastpath import describe, unavailable
 from ovpn6.datapath.interface import Capabilities, Datapath, ReportSink
-from ovpn6.datapath.kernel import CAPABILITIES as KERNEL
+from ovpn6.datapath.kernel import CAPABILITIES as KERNELS
 from ovpn6.datapath.kernel import KernelDatapath
-from ovpn6.datapath.kernel_open import NO_MODULE, open_kernel
+from ovpn6.datapath.kernel_open import no_module, open_kernel
 from ovpn6.datapath.offload.switch import refused
 from ovpn6.datapath.ovpn_netlink.family import check_permission, find_family
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY, OWN_FAMILY
 from ovpn6.datapath.userspace import CAPABILITIES as USERSPACE
 from ovpn6.datapath.userspace import UserspaceDatapath, UserspaceOptions
 from ovpn6.model.errors import HostError
@@ -28,6 +30,7 @@ from ovpn6.model.records import dataclass
 from ovpn6.netlink.conversation import GENERIC, Conversation
 
 NET_DEVICES = Path("/sys/class/net")
+INSTALL = "ours: make -C kmod deb, for DKMS, then kernel-module ovpn6"
 DEFAULT_REPLAY = (64, 15)
 
 
@@ -36,6 +39,10 @@ class Demands:
     """What of a configuration bears on the choice; names are those of the directives."""
 
     disable_dco: bool = False
+    kernel_module: str = FAMILY
+    """Tried first; the other one after ``ovpn6`` only."""
+    over_tcp: bool = False
+    """A peer may come by TCP."""
     compression_stub: bool = False
     """``comp-lzo no``, ``compress stub``: a byte before each inner packet."""
     bind_device: str = ""
@@ -74,20 +81,23 @@ class KernelOptions:
     route_protocol: int
 
 
-def probe_kernel() -> str:
-    """Why the kernel's module cannot be used, "" when it can. Asking makes the kernel load it."""
+def probe_kernel(name: str = FAMILY) -> str:
+    """Why a kernel module cannot be used, "" when it can. Asking makes the kernel load it.
+
+    ``name``: of its netlink family.
+    """
     try:
         conversation = Conversation(GENERIC)
     except HostError as error:
         return str(error)
     try:
-        family = find_family(conversation)
+        family = find_family(conversation, name)
         if family is None:
-            return NO_MODULE
+            return no_module(name)
         check_permission(conversation, family)
     except HostError as error:
         if error.errno == errno.EPERM:
-            return "the kernel's ovpn module wants CAP_NET_ADMIN outside of any user namespace"
+            return f"the kernel's {name} module wants CAP_NET_ADMIN {_ALLOWED[name]}"
         return str(error)
     finally:
         conversation.close()
@@ -96,18 +106,28 @@ def probe_kernel() -> str:
 
 def choose(
     demands: Demands,
-    probe: Callable[[], str] = probe_kernel,
+    probe: Callable[[str], str] = probe_kernel,
     devices: Path = NET_DEVICES,
     environment: Mapping[str, str] = os.environ,
 ) -> Choice:
     """The data path for a configuration on this host.
 
-    ``probe`` says why the kernel's cannot be used; it is asked when nothing else decides.
+    ``probe`` says why a module cannot be used; it is asked when nothing else decides.
     ``environment`` may turn the native worker off. Raises ``HostError`` when it names what is none.
     """
-    reason = _no_kernel(demands, probe, devices)
+    reason = _no_kernel(demands, devices)
     if not reason:
-        return Choice(KERNEL, "the ovpn module carries data packets", _notices(demands))
+        names = (OWN_FAMILY, FAMILY) if demands.kernel_module == OWN_FAMILY else (FAMILY,)
+        reasons: list[str] = []
+        for name in names:
+            lacking = _lacks(demands, name) or probe(name)
+            if not lacking:
+                reasons.append(f"the {name} module carries data packets")
+                return Choice(KERNELS[name], "; ".join(reasons), _notices(demands))
+            reasons.append(lacking)
+        if reasons == [no_module(name) for name in names]:
+            reasons[-1] += f" ({INSTALL})"
+        reason = "; ".join(reasons)
     without = refused(environment)
     lacking = unavailable(without)
     if lacking:
@@ -117,7 +137,7 @@ def choose(
 
 def is_kernel(capabilities: Capabilities) -> bool:
     """Whether this is the data path in the kernel."""
-    return capabilities is KERNEL
+    return _module_of(capabilities) is not None
 
 
 def open_datapath(
@@ -135,27 +155,42 @@ def open_datapath(
         from ovpn6.datapath.fastpath.datapath import FastpathDatapath
 
         return FastpathDatapath(report, loop, options, new_link_id)
-    if not choice.is_kernel:
+    name = _module_of(choice.capabilities)
+    if name is None:
         return UserspaceDatapath(report, loop, entropy, options, new_link_id)
     return KernelDatapath(
         report,
         loop,
         lambda spec: open_kernel(
-            spec, many_peers=kernel.many_peers, route_protocol=kernel.route_protocol
+            spec, many_peers=kernel.many_peers, route_protocol=kernel.route_protocol, name=name
         ),
         new_link_id,
         many_peers=kernel.many_peers,
+        name=name,
     )
 
 
-def _no_kernel(demands: Demands, probe: Callable[[], str], devices: Path) -> str:
-    """Why the kernel's data path is not for this configuration, "" when it is."""
+def _module_of(capabilities: Capabilities) -> str | None:
+    """Which module this is the data path of."""
+    return next((name for name, one in KERNELS.items() if one is capabilities), None)
+
+
+def _no_kernel(demands: Demands, devices: Path) -> str:
+    """Why no data path in the kernel is for this configuration, "" when one may be."""
     for demand, reason in _ONLY_IN_USER_SPACE:
         if demand(demands):
             return reason
     if (devices / demands.device / "tun_flags").exists():
         return f"{demands.device} is a TUN device"
-    return probe()
+    return ""
+
+
+def _lacks(demands: Demands, name: str) -> str:
+    """Why one module is not for this configuration, "" when it is."""
+    for demand, reason in _LACKING[name]:
+        if demand(demands):
+            return reason
+    return ""
 
 
 _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
@@ -163,11 +198,6 @@ _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
     (
         lambda demands: demands.compression_stub,
         "comp-lzo and compress put a byte before each packet, which the kernel cannot",
-    ),
-    (
-        # It routes outer packets without regard to the device that the socket is bound to.
-        lambda demands: bool(demands.bind_device),
-        "bind-dev binds a socket, which the kernel does not heed",
     ),
     (
         lambda demands: demands.passtos,
@@ -178,10 +208,26 @@ _ONLY_IN_USER_SPACE: tuple[tuple[Callable[[Demands], bool], str], ...] = (
         "flow-label flow labels outer packets by inner flow, which the kernel cannot",
     ),
     (
-        lambda demands: not set(demands.ciphers) & set(KERNEL.ciphers),
+        lambda demands: not set(demands.ciphers) & set(KERNELS[FAMILY].ciphers),
         "the kernel has none of data-ciphers",
     ),
 )
+_LACKING: dict[str, tuple[tuple[Callable[[Demands], bool], str], ...]] = {
+    FAMILY: (
+        (
+            # It routes outer packets without regard to the device that the socket is bound to.
+            lambda demands: bool(demands.bind_device),
+            "bind-dev binds a socket, which the ovpn module does not heed",
+        ),
+    ),
+    OWN_FAMILY: (
+        (lambda demands: demands.over_tcp, "the ovpn6 module carries no data over TCP yet"),
+    ),
+}
+_ALLOWED = {
+    FAMILY: "outside of any user namespace",
+    OWN_FAMILY: "in the user namespace of the network namespace",
+}
 
 
 def _notices(demands: Demands) -> tuple[str, ...]:

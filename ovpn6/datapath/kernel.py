@@ -1,4 +1,6 @@
-"""The data path in the kernel: its ``ovpn`` module moves data packets, we drive it by netlink.
+"""The data path in the kernel: its module moves data packets, we drive it by netlink.
+
+The module is Linux' own (``ovpn``) or ours (``ovpn6``).
 
 The kernel takes data packets out of our own sockets and leaves every other packet in them. What it
 tells (a peer is gone, has moved, a key is used up) goes to everybody in the sockets' network
@@ -28,6 +30,7 @@ from ovpn6.datapath.kernel_peers import (
 from ovpn6.datapath.kernel_tcp import KernelTcpLink
 from ovpn6.datapath.kernel_watch import KernelWatch
 from ovpn6.datapath.links import Link, Source
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY, OWN_FAMILY
 from ovpn6.datapath.ovpn_netlink.records import PeerOrder
 from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.ciphers import CIPHERS
@@ -47,13 +50,17 @@ from ovpn6.model.specs import (
 )
 from ovpn6.protocol.packets import Opcode
 
-CAPABILITIES = Capabilities(
-    name="kernel (ovpn)",
-    ciphers=tuple(CIPHERS),
-    # Nothing stands before IP packets in STUB_V2 either: only what begins with 0x50 is escaped.
-    framings=frozenset({Framing.NONE, Framing.STUB_V2}),
-    occ=False,
-)
+CAPABILITIES = {
+    name: Capabilities(
+        name=f"kernel ({name})",
+        ciphers=tuple(CIPHERS),
+        # Nothing stands before IP packets in STUB_V2 either: only what begins with 0x50 is escaped.
+        framings=frozenset({Framing.NONE, Framing.STUB_V2}),
+        occ=False,
+    )
+    for name in (FAMILY, OWN_FAMILY)
+}
+"""By the name of the module's netlink family and link kind."""
 
 OpenKernel = Callable[[DeviceSpec], Kernel]
 
@@ -74,9 +81,11 @@ class KernelDatapath:
         new_link_id: Callable[[], LinkId],
         *,
         many_peers: bool,
+        name: str = FAMILY,
     ) -> None:
         """``many_peers``: a server's device, which finds peers by their addresses in the tunnel;
-        else everything goes to the only peer."""
+        else everything goes to the only peer. ``name``: of :data:`CAPABILITIES`."""
+        self._capabilities = CAPABILITIES[name]
         self._report = report
         self._loop = loop
         self._open_kernel = open_kernel
@@ -97,7 +106,7 @@ class KernelDatapath:
 
     @property
     def capabilities(self) -> Capabilities:
-        return CAPABILITIES
+        return self._capabilities
 
     # --- device ---------------------------------------------------------------------------------
 
@@ -188,7 +197,7 @@ class KernelDatapath:
             self._route(peer)
 
     def fit_routes(self, peer: PeerId, fit: PeerFit | None) -> frozenset[IPNetwork]:
-        if self._kernel is None or not self._many_peers:
+        if self._kernel is None or not self._many_peers or not self._kernel.routes.makes_routes:
             return frozenset()
         if fit is None:
             self._kernel.routes.fit(peer, {})
@@ -218,7 +227,7 @@ class KernelDatapath:
     def install_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
         known = self._living(peer)
         if key.data_format is not DataFormat.CLASSIC:
-            raise UsageError("the kernel's ovpn module has no epoch keys")
+            raise UsageError("the kernel has no epoch keys")
         self._opened().peers.new_key(peer, slot, key)
         known.install(slot, key)
 
@@ -296,6 +305,8 @@ class KernelDatapath:
             operation = f"move peer {spec.peer} to another socket"
             raise HostError(operation, "the kernel cannot with its keys", errno.EOPNOTSUPP)
         kernel = self._opened()
+        # What is behind it would go with it.
+        kernel.routes.set(spec.peer, {})
         kernel.peers.delete_peer(spec.peer)
         self._detach(peer.spec.path.link)
         peer.alive = self._links.find(spec.path.link) is not None

@@ -1,7 +1,8 @@
-"""The network device of kind ``ovpn``: made, marked as ours, watched, removed, found again.
+"""The network device in the kernel: made, marked as ours, watched, removed, found again.
 
-Unlike a TUN device it stays when the process that made it dies. So it carries a mark in its
-``ifalias`` that names this process, and the next start removes what a dead process left behind.
+It is of kind ``ovpn``, or ``ovpn6`` where the module is ours. Unlike a TUN device it stays when the
+process that made it dies. So it carries a mark in its ``ifalias`` that names this process, and the
+next start removes what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ovpn6.datapath.ovpn_netlink.link_kind import MODE_MP, MODE_P2P, ovpn
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY, OWN_FAMILY
 from ovpn6.datapath.tun import in_netns
 from ovpn6.model.errors import HostError
 from ovpn6.model.records import dataclass
@@ -36,7 +38,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 LINK_GROUP = 1
 """``RTNLGRP_LINK``."""
 IFF_UP = 1
-KIND = "ovpn"
+KINDS = (FAMILY, OWN_FAMILY)
+"""Linux' own module, and ours."""
 MAX_NAME = 15
 
 _LINK = struct.Struct("=16xBxHiII")
@@ -152,7 +155,7 @@ class KernelDevice:
         return True
 
 
-def make_device(spec: DeviceSpec, *, many_peers: bool, kind: str = KIND) -> KernelDevice:
+def make_device(spec: DeviceSpec, *, many_peers: bool, kind: str = FAMILY) -> KernelDevice:
     """A new device in ``spec.netns``, down. ``tun`` takes the first free ``tunN``.
 
     Raises ``HostError``; EEXIST when there is a device of this name.
@@ -177,7 +180,8 @@ def remove_leftovers(netns: str) -> list[str]:
     route = in_namespace(netns, lambda: Conversation(ROUTE))
     try:
         removed = []
-        for name, index, mark in _own_kind(route):
+        found = [device for kind in KINDS for device in _of_kind(route, kind)]
+        for name, index, mark in found:
             owner = parse_mark(mark)
             if owner is not None and is_dead(owner):
                 _delete(route, name, index)
@@ -256,7 +260,7 @@ def _make(route: Conversation, wanted: str, many_peers: bool, kind: str) -> tupl
 
 def _newest(route: Conversation, kind: str, wanted: str) -> tuple[str, int]:
     """What was just made, for kernels before 6.2, which do not say: indexes rise."""
-    unmarked = [(index, name) for name, index, mark in _own_kind(route, kind) if not mark]
+    unmarked = [(index, name) for name, index, mark in _of_kind(route, kind) if not mark]
     if not unmarked:
         raise HostError(f"make device {wanted}", "the kernel does not say what it made")
     index, name = max(unmarked)
@@ -283,7 +287,7 @@ def _delete(route: Conversation, name: str, index: int, namespace: int | None = 
             raise
 
 
-def _own_kind(route: Conversation, wanted: str = KIND) -> list[tuple[str, int, str]]:
+def _of_kind(route: Conversation, wanted: str) -> list[tuple[str, int, str]]:
     """Name, index and alias of each device of a kind."""
     info: dict[str, Any] = {"attrs": [("IFLA_INFO_KIND", wanted)]}
     answers = route.request(

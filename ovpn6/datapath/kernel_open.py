@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from ovpn6.datapath.kernel_device import KernelDevice, in_namespace, make_device
+from ovpn6.datapath.kernel_prefixes import KernelPrefixes
 from ovpn6.datapath.kernel_routes import KernelRoutes
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import Family, find_family
-from ovpn6.datapath.ovpn_netlink.messages import FAMILY
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY, OWN_FAMILY
 from ovpn6.datapath.ovpn_netlink.records import Notification, decode_notification
+from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
+from ovpn6.model.names import PeerId
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec
 from ovpn6.netlink.conversation import GENERIC, Conversation, Listener
 
-NO_MODULE = "kernel has no ovpn module"
+
+class Behind(Protocol):
+    """How the kernel learns what is behind the peers of a device. Raises ``HostError``."""
+
+    @property
+    def makes_routes(self) -> bool:
+        """Whether it makes routes to these networks; else only the operator does."""
+
+    def set(self, peer: PeerId, networks: dict[IPNetwork, IPAddress | None]) -> None:
+        """A peer's networks, each with its own address of that family, None without one.
+
+        A network that another peer held is this peer's now.
+        """
+
+    def fit(self, peer: PeerId, mtus: Mapping[int, int | None]) -> None:
+        """The MTUs of the routes it makes for a peer, by IP version; None is the device's."""
+
+    def again(self) -> None:
+        """The device is up again: without it the kernel forgot all routes."""
 
 
 class News:
@@ -46,11 +68,12 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A device of ours with its peers, routes and news. ``floats`` as in :class:`Family`."""
+    """A device of ours with its peers, what is behind them, and news. ``floats`` as in
+    :class:`Family`."""
 
     device: KernelDevice
     peers: OvpnDevice
-    routes: KernelRoutes
+    routes: Behind
     news: News
     floats: bool
 
@@ -69,13 +92,14 @@ def open_kernel(
 ) -> Kernel:
     """Make the device. Raises ``HostError`` and leaves nothing behind then.
 
-    ``name``: of both netlink family and link kind. Our own module (``kmod/``) has ``ovpn6``.
+    ``name``: of both netlink family and link kind. Linux' own module has ``ovpn``, ours (``kmod/``)
+    has ``ovpn6``.
     """
     conversation = in_namespace(spec.netns, lambda: Conversation(GENERIC))
     try:
         family = find_family(conversation, name)
         if family is None:
-            raise HostError("use the kernel's data path", NO_MODULE)
+            raise HostError("use the kernel's data path", no_module(name))
         news = News(family)
         try:
             device = make_device(spec, many_peers=many_peers, kind=name)
@@ -85,10 +109,13 @@ def open_kernel(
     except HostError:
         conversation.close()
         raise
-    return Kernel(
-        device=device,
-        peers=OvpnDevice(conversation, family, device.index),
-        routes=KernelRoutes(device.route, device.index, route_protocol),
-        news=news,
-        floats=family.floats,
-    )
+    peers = OvpnDevice(conversation, family, device.index)
+    routes: Behind = KernelRoutes(device.route, device.index, route_protocol)
+    if name == OWN_FAMILY:
+        routes = KernelPrefixes(peers)
+    return Kernel(device, peers, routes, news, family.floats)
+
+
+def no_module(name: str) -> str:
+    """That the kernel has no module of this name, installed or built in."""
+    return f"kernel has no {name} module"

@@ -1,8 +1,8 @@
 """Networks behind a peer as kernel routes through its address on the device.
 
-The ``ovpn`` module finds a packet's peer by the next hop of the packet's route, and takes a packet
-from a peer only when the route back to its source has that peer as next hop. The routes go with
-the device, and come again when it was down.
+Linux' own ``ovpn`` module finds a packet's peer by the next hop of the packet's route, and takes a
+packet from a peer only when the route back to its source has that peer as next hop. The routes go
+with the device, and come again when it was down.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections.abc import Mapping
 
 from ovpn6.model.addresses import IPAddress, IPNetwork
 from ovpn6.model.errors import HostError
@@ -32,7 +33,12 @@ log = logging.getLogger("ovpn6.datapath")
 
 
 class KernelRoutes:
-    """The routes of all peers of one device. ``protocol`` is the ``rtm_protocol`` of ours."""
+    """The routes of all peers of one device: :class:`~ovpn6.datapath.kernel_open.Behind`.
+
+    ``protocol`` is the ``rtm_protocol`` of ours.
+    """
+
+    makes_routes = True
 
     def __init__(self, route: Conversation, index: int, protocol: int) -> None:
         self._route = route
@@ -40,7 +46,7 @@ class KernelRoutes:
         self._protocol = protocol
         self._held: dict[IPNetwork, tuple[PeerId, IPAddress]] = {}
         self._asked: dict[PeerId, dict[IPNetwork, IPAddress | None]] = {}
-        self._mtus: dict[PeerId, dict[int, int | None]] = {}
+        self._mtus: dict[PeerId, Mapping[int, int | None]] = {}
 
     def set(self, peer: PeerId, networks: dict[IPNetwork, IPAddress | None]) -> None:
         """A peer's networks, each with its own address of that family, None without one.
@@ -62,7 +68,7 @@ class KernelRoutes:
             elif self._held.get(network) != (peer, gateway):
                 self._add(network, peer, gateway)
 
-    def fit(self, peer: PeerId, mtus: dict[int, int | None]) -> None:
+    def fit(self, peer: PeerId, mtus: Mapping[int, int | None]) -> None:
         """The MTUs of a peer's routes by IP version, octets; None is the device's. They hold for
         routes to come as well, until there are none. Raises ``HostError``."""
         before = self._mtus.pop(peer, {})

@@ -200,7 +200,8 @@ class FakePeers:
 class FakeRoutes:
     """Networks by peer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, makes_routes: bool) -> None:
+        self.makes_routes = makes_routes
         self.held: dict[PeerId, dict[IPNetwork, IPAddress | None]] = {}
         self.mtus: dict[PeerId, dict[int, int | None]] = {}
         self.again_called = 0
@@ -218,10 +219,12 @@ class FakeRoutes:
 class FakeKernel:
     """A :class:`ovpn6.datapath.kernel_open.Kernel`."""
 
-    def __init__(self, *, many_peers: bool = True, floats: bool = True) -> None:
+    def __init__(
+        self, *, many_peers: bool = True, floats: bool = True, makes_routes: bool = True
+    ) -> None:
         self.device = FakeDevice()
         self.peers = FakePeers(many_peers)
-        self.routes = FakeRoutes()
+        self.routes = FakeRoutes(makes_routes=makes_routes)
         self.news = FakeNews()
         self.floats = floats
         self.closed = False

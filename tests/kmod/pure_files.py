@@ -44,8 +44,9 @@ def library() -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(target))
     for name in ("harness_replay_new", "harness_prefixes_new", "ovpn6_prefix_find"):
         getattr(loaded, name).restype = ctypes.c_void_p
-    for name in ("ovpn6_prefix_exact", "ovpn6_prefix_remove", "harness_ping"):
+    for name in ("ovpn6_prefix_exact", "ovpn6_prefix_move", "ovpn6_prefix_remove"):
         getattr(loaded, name).restype = ctypes.c_void_p
+    loaded.harness_ping.restype = ctypes.c_void_p
     return loaded
 
 
@@ -72,6 +73,11 @@ class Prefixes:
     def add(self, network: Network, owner: int) -> int:
         """The result: 0 or a negative error."""
         return int(library().ovpn6_prefix_add(*self._of(network), ctypes.c_void_p(owner)))
+
+    def move(self, network: Network, owner: int) -> int | None:
+        """The former owner; None, and nothing changes, when nobody has it."""
+        found = library().ovpn6_prefix_move(*self._of(network), ctypes.c_void_p(owner))
+        return None if found is None else int(found)
 
     def remove(self, network: Network) -> int | None:
         found = library().ovpn6_prefix_remove(*self._of(network))

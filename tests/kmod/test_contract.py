@@ -57,6 +57,7 @@ def test_the_binding_has_the_contracts_attributes(netlink: dict[str, ModuleType]
         "PEER": messages.ovpnmsg.peer,
         "KEYCONF": messages.ovpnmsg.keyconf,
         "KEYDIR": messages.ovpnmsg.keyconf.keydir,
+        "PREFIX": messages.ovpnmsg.network,
     }
     for name, attributes in contract.SETS.items():
         prefix = bound[name].prefix
@@ -70,6 +71,16 @@ def test_the_binding_has_the_contracts_attributes(netlink: dict[str, ModuleType]
                 # The kernel's notification has two bytes of it.
                 wanted = "number"
             assert wanted in (None, bound_kind), (name, attribute.name)
+
+
+def test_own_numbers_are_far_from_those_of_linux(netlink: dict[str, ModuleType]) -> None:
+    contract = netlink["contract"]
+    own = {name: number for name, number in contract.COMMANDS.items() if "PREFIX" in name}
+    assert own.keys() == {"PREFIX_NEW", "PREFIX_DEL", "PREFIX_GET"}
+    shared = contract.COMMANDS.keys() - own.keys()
+    assert max(contract.COMMANDS[name] for name in shared) < contract.FIRST_OWN
+    assert min(own.values()) >= contract.FIRST_OWN
+    assert "#define OVPN6_A_LAST_SHARED 3\n" in (KMOD / "uapi/ovpn6_netlink.h").read_text()
 
 
 def test_every_request_has_a_policy_of_known_attributes(netlink: dict[str, ModuleType]) -> None:

@@ -40,6 +40,15 @@ class PrefixModel(RuleBasedStateMachine):
         assert self.trie.exact(network) is None
         assert self.trie.is_empty == (not self.owned)
 
+    @rule(pattern=st.integers(0, 0xFFFF), length=st.integers(0, 128), owner=st.integers(1, 4))
+    def move(self, pattern: int, length: int, owner: int) -> None:
+        network = self.network(pattern, length)
+        former = self.owned.get(network)
+        assert self.trie.move(network, owner) == former
+        if former is not None:
+            self.owned[network] = owner
+        assert self.trie.exact(network) == self.owned.get(network)
+
     @rule(pattern=st.integers(0, 0xFFFF), low=st.integers(0, 3))
     def ask(self, pattern: int, low: int) -> None:
         address = address_of(self.spread(pattern) ^ low, self.bits)
@@ -72,6 +81,20 @@ def test_a_prefix_in_use_is_not_given_away() -> None:
     assert trie.add(network, 1) == 0
     assert trie.add(network, 2) == -errno.EADDRINUSE
     assert trie.find(network[5]) == 1
+    trie.close()
+
+
+def test_a_prefix_moves_only_where_somebody_has_it() -> None:
+    trie = Prefixes(128)
+    wide, narrow = IPv6Network("2001:db8::/32"), IPv6Network("2001:db8::/64")
+    assert trie.add(wide, 1) == 0
+    assert trie.move(narrow, 2) is None
+    assert trie.find(narrow[5]) == 1
+    assert trie.move(wide, 2) == 1
+    assert trie.find(narrow[5]) == 2
+    # One that only parts two others is nobody's.
+    assert trie.add(IPv6Network("2001:db9::/32"), 3) == 0
+    assert trie.move(IPv6Network("2001:db8::/31"), 4) is None
     trie.close()
 
 

@@ -301,7 +301,7 @@ ROWS: tuple[Option, ...] = (
     _row(
         "disable-dco",
         "",
-        "Keep data packets out of the kernel's ovpn module.",
+        "Keep data packets out of the kernel's modules.",
         flag("data.disable_dco"),
     ),
     _row(
@@ -311,6 +311,13 @@ ROWS: tuple[Option, ...] = (
         "server has one for every two processors, and whatever has one peer has one. Without the "
         "right to load a BPF program there is one. A directive of ovpn6 alone.",
         sets("data.workers", integer(1, 16)),
+    ),
+    _row(
+        "kernel-module",
+        "NAME",
+        "Which kernel module is tried: ovpn, Linux' own (default); or ovpn6, ours, and ovpn after "
+        "it. A directive of ovpn6 alone.",
+        sets("data.kernel_module", one_of("ovpn", "ovpn6")),
     ),
     Option(
         "client-to-client",

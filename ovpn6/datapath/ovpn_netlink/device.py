@@ -1,4 +1,4 @@
-"""Typed requests to one ``ovpn`` device. Errors are ``HostError`` with the kernel's own text."""
+"""Typed requests to one device in the kernel. Errors are ``HostError`` with the kernel's text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from ovpn6.datapath.ovpn_netlink.records import (
     PeerState,
     decode_key,
     decode_peer,
+    decode_prefix,
     encode_key,
     encode_peer,
+    encode_prefix,
     name_key,
 )
+from ovpn6.model.addresses import IPNetwork
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import KeySlot, PeerId
 from ovpn6.model.specs import KeyMaterial
@@ -102,6 +105,27 @@ class OvpnDevice:
         with _forgiving():
             nest = name_key(peer, slot)
             self._request(f"remove a key of peer {peer}", Command.KEY_DEL, {"OVPN_A_KEYCONF": nest})
+
+    def new_prefix(self, peer: PeerId, network: IPNetwork) -> None:
+        """A network is behind this peer from now on, and behind no other. Only ``ovpn6`` can.
+
+        EADDRINUSE: it is another peer's own address; ENOSPC: the peer has too many.
+        """
+        nest = encode_prefix(peer, network)
+        operation = f"lead {network} to peer {peer}"
+        self._request(operation, Command.PREFIX_NEW, {"OVPN_A_PREFIX": nest})
+
+    def delete_prefix(self, peer: PeerId, network: IPNetwork) -> None:
+        """Nothing happens when it is not behind this peer. Only ``ovpn6`` can."""
+        with _forgiving():
+            nest = encode_prefix(peer, network)
+            operation = f"lead {network} to peer {peer} no more"
+            self._request(operation, Command.PREFIX_DEL, {"OVPN_A_PREFIX": nest})
+
+    def prefixes(self) -> list[tuple[PeerId, IPNetwork]]:
+        """All networks behind peers, without the peers' own addresses. Only ``ovpn6`` can."""
+        answers = self._request("read prefixes", Command.PREFIX_GET, {}, DUMP)
+        return [decode_prefix(answer) for answer in answers]
 
     def close(self) -> None:
         """End the conversation; the device stays."""

@@ -1,7 +1,7 @@
-"""Is the family ``ovpn`` there, under which numbers, and what does this kernel know of it?
+"""Is the family (``ovpn`` or ``ovpn6``) there, under which numbers, and what does it know?
 
 Source: ``linux/genetlink.h``; asking for a family that is missing makes the kernel look for a
-module of the alias ``net-pf-16-proto-16-family-ovpn``.
+module of the alias ``net-pf-16-proto-16-family-`` and its name.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _largest_attribute(conversation: Conversation, family: int) -> int:
     """The highest attribute number in any of the family's nests, by its policies."""
     try:
         answers = conversation.request(
-            f"read the policies of {FAMILY}",
+            "read the policies of a netlink family",
             _CONTROL,
             ctrlmsg,
             {"cmd": _GET_POLICY, "version": 1},

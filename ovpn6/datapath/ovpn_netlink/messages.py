@@ -1,4 +1,5 @@
-"""Generic netlink family ``ovpn``, version 1, in pyroute2's style: commands and attributes.
+"""Generic netlink families ``ovpn`` and ``ovpn6``, version 1, in pyroute2's style: commands and
+attributes. ``ovpn6`` is that of our own module (``kmod/``): the same, and prefixes.
 
 Source: ``Documentation/netlink/specs/ovpn.yaml`` and ``linux/ovpn.h`` (Linux 6.16 and later), but
 for ``OVPN_A_KEYCONF_KEY_ID`` in ``OVPN_CMD_KEY_SWAP_NTF``: the kernel sends 2 bytes of it where the
@@ -8,7 +9,8 @@ specification says 4, so numbers decode by their length here. Sequence of a requ
     msg["cmd"], msg["version"] = Command.PEER_GET, VERSION
     msg["attrs"] = [("OVPN_A_IFINDEX", 7), ("OVPN_A_PEER", {"attrs": [("OVPN_A_PEER_ID", 5)]})]
 
-The kernel wants CAP_NET_ADMIN in the initial user namespace for every command, checks strictly
+The kernel wants CAP_NET_ADMIN for every command (``ovpn`` in the initial user namespace, ``ovpn6``
+in the one that has the network namespace), checks strictly
 (an attribute too many is EINVAL), and looks up ``OVPN_A_PEER_SOCKET`` in the process that sends.
 """
 
@@ -19,7 +21,7 @@ from enum import IntEnum
 
 from ovpn6.netlink.parts import NLA_F_NESTED, genlmsg, nla, nla_string
 
-FAMILY = "ovpn"
+FAMILY, OWN_FAMILY = "ovpn", "ovpn6"
 VERSION = 1
 GROUP = "peers"
 """The one multicast group. It is that of the network namespace of a peer's *socket*."""
@@ -39,6 +41,9 @@ class Command(IntEnum):
     KEY_SWAP_NTF = 9
     KEY_DEL = 10
     PEER_FLOAT_NTF = 11
+    PREFIX_NEW = 32
+    PREFIX_DEL = 33
+    PREFIX_GET = 34
 
 
 class DeleteReason(IntEnum):
@@ -55,8 +60,8 @@ class ovpnmsg(genlmsg):  # type: ignore[misc]
     """Every request, answer and notification.
 
     ``OVPN_A_IFINDEX``: u32, of the device; missing in answers. ``OVPN_A_PEER`` in the commands
-    about peers, ``OVPN_A_KEYCONF`` in those about keys. A dump (``PEER_GET``) takes nothing but
-    ``OVPN_A_IFINDEX``.
+    about peers, ``OVPN_A_KEYCONF`` in those about keys, ``OVPN_A_PREFIX`` in those about networks
+    behind peers. A dump (``PEER_GET``, ``PREFIX_GET``) takes nothing but ``OVPN_A_IFINDEX``.
     """
 
     __slots__ = ()
@@ -66,6 +71,7 @@ class ovpnmsg(genlmsg):  # type: ignore[misc]
         (1, "OVPN_A_IFINDEX", "uint32"),
         (2, "OVPN_A_PEER", "peer"),
         (3, "OVPN_A_KEYCONF", "keyconf"),
+        (32, "OVPN_A_PREFIX", "network"),
     )
 
     class number(nla_string):  # type: ignore[misc]
@@ -157,6 +163,21 @@ class ovpnmsg(genlmsg):  # type: ignore[misc]
                 (1, "OVPN_A_KEYDIR_CIPHER_KEY", "cdata"),
                 (2, "OVPN_A_KEYDIR_NONCE_TAIL", "cdata"),
             )
+
+    class network(nla):  # type: ignore[misc]
+        """A network behind a peer: ``IPV4`` or ``IPV6``, with nothing but zeros behind the first
+        ``LENGTH`` bits."""
+
+        __slots__ = ()
+        prefix = "OVPN_A_PREFIX_"
+        nla_flags = NLA_F_NESTED
+        nla_map = (
+            (0, "OVPN_A_PREFIX_UNSPEC", "none"),
+            (1, "OVPN_A_PREFIX_PEER_ID", "uint32"),
+            (2, "OVPN_A_PREFIX_IPV4", "ip4addr"),
+            (3, "OVPN_A_PREFIX_IPV6", "ip6addr"),
+            (4, "OVPN_A_PREFIX_LENGTH", "uint32"),
+        )
 
     # pyroute2 looks nested classes up by name in the class that names them.
     peer.number = number

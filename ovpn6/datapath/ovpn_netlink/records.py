@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from ovpn6.datapath.ovpn_netlink.messages import Command, DeleteReason, ovpnmsg
-from ovpn6.model.addresses import Endpoint, IPAddress, unmapped
+from ovpn6.model.addresses import Endpoint, IPAddress, IPNetwork, unmapped
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.names import KeyId, KeySlot, PeerId
 from ovpn6.model.records import dataclass
@@ -23,6 +23,7 @@ SLOTS = {KeySlot.PRIMARY: 0, KeySlot.SECONDARY: 1}
 CODEC = Codec(ovpnmsg)
 
 _REMOTE = {4: "OVPN_A_PEER_REMOTE_IPV4", 6: "OVPN_A_PEER_REMOTE_IPV6"}
+_PREFIX = {4: "OVPN_A_PREFIX_IPV4", 6: "OVPN_A_PREFIX_IPV6"}
 _LOCAL = {4: "OVPN_A_PEER_LOCAL_IPV4", 6: "OVPN_A_PEER_LOCAL_IPV6"}
 
 
@@ -172,6 +173,25 @@ def decode_key(message: Mapping[str, Any]) -> KeyState:
         key_id=KeyId(_needed(said, "OVPN_A_KEYCONF_KEY_ID")),
         algorithm=_needed(said, "OVPN_A_KEYCONF_CIPHER_ALG"),
     )
+
+
+def encode_prefix(peer: PeerId, network: IPNetwork) -> Attributes:
+    """``OVPN_A_PREFIX``: a network behind a peer."""
+    return _nest(
+        {
+            "OVPN_A_PREFIX_PEER_ID": int(peer),
+            _PREFIX[network.version]: network.network_address,
+            "OVPN_A_PREFIX_LENGTH": network.prefixlen,
+        }
+    )
+
+
+def decode_prefix(message: Mapping[str, Any]) -> tuple[PeerId, IPNetwork]:
+    """Of an answer to ``PREFIX_GET``. Raises ``ValueError``."""
+    said = _inside(message, "OVPN_A_PREFIX")
+    address = said.get(_PREFIX[4]) or _needed(said, _PREFIX[6])
+    network = ip_network((address, _needed(said, "OVPN_A_PREFIX_LENGTH")))
+    return PeerId(_needed(said, "OVPN_A_PREFIX_PEER_ID")), network
 
 
 def decode_notification(packet: bytes) -> Notification | None:
