@@ -62,7 +62,7 @@ static bool covers(const struct ovpn6_prefix_node *node, const u8 *address)
 
 static struct ovpn6_prefix_node *new_node(const u8 *address, u8 length, void *owner)
 {
-	struct ovpn6_prefix_node *node = kzalloc(sizeof(*node), GFP_KERNEL);
+	struct ovpn6_prefix_node *node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
 	u8 whole = length / 8;
 
 	if (!node)

@@ -16,7 +16,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define __rcu
-#define GFP_KERNEL 0
+#define GFP_KERNEL_ACCOUNT 0
 #define BITS_PER_LONG 64
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define READ_ONCE(x) (x)

@@ -29,22 +29,20 @@ class KernelPrefixes:
 
         One that another peer held is this peer's now. Raises ``HostError``.
         """
-        before, after = self._held.pop(peer, set()), set(networks)
-        kept = self._held[peer] = before & after
-        try:
-            for network in before - after:
-                self._device.delete_prefix(peer, network)
-                del self._holders[network]
-            for network in after - before:
-                self._device.new_prefix(peer, network)
-                former = self._holders.get(network)
-                if former is not None:
-                    self._held[former].discard(network)
-                self._holders[network] = peer
-                kept.add(network)
-        finally:
-            if not kept:
-                del self._held[peer]
+        held, wanted = self._held.setdefault(peer, set()), set(networks)
+        for network in held - wanted:
+            self._device.delete_prefix(peer, network)
+            held.remove(network)
+            del self._holders[network]
+        for network in wanted - held:
+            self._device.new_prefix(peer, network)
+            former = self._holders.get(network)
+            if former is not None:
+                self._held[former].remove(network)
+            self._holders[network] = peer
+            held.add(network)
+        if not held:
+            del self._held[peer]
 
     def fit(self, peer: PeerId, mtus: Mapping[int, int | None]) -> None:
         """There are no routes to fit: the host's own get a peer's sizes."""

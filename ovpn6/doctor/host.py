@@ -25,7 +25,7 @@ from ovpn6.doctor.filters import OWN_TABLES, icmp_filters
 from ovpn6.model.addresses import IPAddress
 from ovpn6.model.errors import HostError
 
-TUNNELS = frozenset({"tun", "ovpn", "ovpn-dco-v2"})
+TUNNELS = frozenset({"tun", "ovpn", "ovpn6", "ovpn-dco-v2"})
 _PROC = Path("/proc/sys/net")
 _LEARNED = 9
 """``RTPROT_RA``."""

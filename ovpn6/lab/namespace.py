@@ -134,7 +134,7 @@ class Namespace:
 
     def tunnels(self) -> tuple[Device, ...]:
         """The tunnel interfaces, of user-space and kernel data paths."""
-        kinds = ("tun", "ovpn", "ovpn-dco-v2")
+        kinds = ("tun", "ovpn", "ovpn6", "ovpn-dco-v2")
         return tuple(device for device in self.devices().values() if device.kind in kinds)
 
     def addresses(self, device: str = "") -> tuple[IPInterface, ...]:

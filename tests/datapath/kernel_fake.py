@@ -106,6 +106,7 @@ class FakePeers:
     def __init__(self, many_peers: bool) -> None:
         self.states: dict[PeerId, PeerState] = {}
         self.slots: dict[tuple[PeerId, KeySlot], KeyState] = {}
+        self.behind: dict[IPNetwork, PeerId] = {}
         self.sockets: dict[PeerId, int] = {}
         self.reads = self.dumps = self.changes = 0
         self.keepalive_works = False
@@ -157,6 +158,7 @@ class FakePeers:
     def delete_peer(self, peer: PeerId) -> None:
         self._refuse()
         self.states.pop(peer, None)
+        self.behind = {n: holder for n, holder in self.behind.items() if holder != peer}
 
     def new_key(self, peer: PeerId, slot: KeySlot, key: KeyMaterial) -> None:
         self._state(peer)
@@ -173,6 +175,18 @@ class FakePeers:
 
     def delete_key(self, peer: PeerId, slot: KeySlot) -> None:
         self.slots.pop((peer, slot), None)
+
+    def new_prefix(self, peer: PeerId, network: IPNetwork) -> None:
+        self._refuse()
+        self.changes += 1
+        self._state(peer)
+        self.behind[network] = peer
+
+    def delete_prefix(self, peer: PeerId, network: IPNetwork) -> None:
+        self._refuse()
+        self.changes += 1
+        if self.behind.get(network) == peer:
+            del self.behind[network]
 
     def move(self, peer: PeerId, remote: Endpoint) -> None:
         """An authentic packet came from there."""

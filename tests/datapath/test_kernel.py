@@ -47,9 +47,16 @@ ONE, TWO = PeerId(1), PeerId(2)
 class Rig:
     """A data path with one UDP socket over a fake kernel."""
 
-    def __init__(self, *, many_peers: bool = True, floats: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        many_peers: bool = True,
+        floats: bool = True,
+        makes_routes: bool = True,
+        name: str = "ovpn",
+    ) -> None:
         self.loop = HandLoop()
-        self.kernel = FakeKernel(many_peers=many_peers, floats=floats)
+        self.kernel = FakeKernel(many_peers=many_peers, floats=floats, makes_routes=makes_routes)
         self.reports: list[Report] = []
         opened: Any = self.kernel
         self.path = KernelDatapath(
@@ -58,6 +65,7 @@ class Rig:
             lambda spec: opened,
             lambda: LinkId(99),
             many_peers=many_peers,
+            name=name,
         )
         self.path.open_device(DeviceSpec(), 1420)
         spec = LinkSpec(Transport.UDP, local_address=LOOPBACK)
@@ -117,6 +125,18 @@ def test_networks_behind_a_client_get_the_mtus_of_its_path(rig: Rig) -> None:
     assert rig.kernel.routes.mtus == {ONE: {6: 1300, 4: None}}
     assert rig.path.fit_routes(ONE, None) == frozenset()
     assert rig.kernel.routes.mtus == {ONE: {}}
+
+
+def test_where_the_module_knows_prefixes_the_host_has_all_routes() -> None:
+    rig = Rig(makes_routes=False, name="ovpn6")
+    assert rig.path.capabilities.name == "kernel (ovpn6)"
+    spec = spec_of(ONE, "2001:db8:5::/48")
+    rig.path.add_peer(spec)
+    assert ip_network("2001:db8:5::/48") in rig.kernel.routes.held[ONE]
+    fit = PeerFit(ONE, spec.networks, FamilyFit(1300, 1240), FamilyFit(None, 1260))
+    assert rig.path.fit_routes(ONE, fit) == frozenset()
+    assert rig.kernel.routes.mtus == {}
+    rig.path.close()
 
 
 def test_a_clients_only_peer_leaves_all_routes_to_the_host() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import pytest
@@ -24,8 +24,10 @@ from ovpn6.datapath.ovpn_netlink.records import (
     decode_key,
     decode_notification,
     decode_peer,
+    decode_prefix,
     encode_key,
     encode_peer,
+    encode_prefix,
     name_key,
 )
 from ovpn6.model.addresses import Endpoint
@@ -201,6 +203,29 @@ def test_a_swap_names_the_peer_alone() -> None:
     data = encoded(Command.KEY_SWAP, {"OVPN_A_KEYCONF": name_key(PEER)})
     nest = attribute(3 | NESTED, attribute(1, u32(5)))
     assert data == b"\x08\x01\0\0" + attribute(1, u32(7)) + nest
+
+
+@pytest.mark.parametrize(
+    ("network", "attributes"),
+    [
+        ("2001:db8::/32", attribute(3, bytes.fromhex("20010db8") + bytes(12))),
+        ("192.0.2.0/24", attribute(2, bytes([192, 0, 2, 0]))),
+    ],
+)
+def test_a_prefix_is_an_address_with_its_length(network: str, attributes: bytes) -> None:
+    body = {"OVPN_A_PREFIX": encode_prefix(PEER, ip_network(network))}
+    length = u32(ip_network(network).prefixlen)
+    nest = attribute(1, u32(5)) + attributes + attribute(4, length)
+    wanted = attribute(1, u32(7)) + attribute(32 | NESTED, nest)
+    assert encoded(Command.PREFIX_NEW, body) == b"\x20\x01\0\0" + wanted
+    answer = message(Command.PREFIX_GET, attribute(32 | NESTED, nest))
+    assert decode_prefix(decoded(answer)) == (PEER, ip_network(network))
+
+
+def test_an_answer_without_an_address_is_no_prefix() -> None:
+    nest = attribute(1, u32(5)) + attribute(4, u32(32))
+    with pytest.raises(ValueError, match="OVPN_A_PREFIX_IPV6"):
+        decode_prefix(decoded(message(Command.PREFIX_GET, attribute(32 | NESTED, nest))))
 
 
 def test_the_link_kind_fits_pyroute2() -> None:

@@ -1,4 +1,4 @@
-"""Two kernel data paths in one process, each device in a namespace of its own.
+"""Two kernel data paths in one process, each device in a namespace of its own, by either module.
 
     namespace s: tun0 2001:db8::1, 192.0.2.1  ==  namespace c: tun0 2001:db8::5, 192.0.2.5
 
@@ -19,6 +19,7 @@ from ovpn6.datapath.kernel import KernelDatapath
 from ovpn6.datapath.kernel_open import open_kernel
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import find_family
+from ovpn6.datapath.ovpn_netlink.messages import FAMILY
 from ovpn6.datapath.tun import in_netns
 from ovpn6.lab.network import Lab
 from ovpn6.model.addresses import Endpoint
@@ -37,10 +38,14 @@ PACKET_OUTGOING = 4
 
 
 class KernelRig:
-    """A :class:`tests.datapath.contract.Rig`. ``many_peers`` tells each end's kind of device."""
+    """A :class:`tests.datapath.contract.Rig`. ``many_peers`` tells each end's kind of device,
+    ``name`` the module."""
 
     def __init__(
-        self, transport: Transport = Transport.UDP, many_peers: tuple[bool, bool] = (True, False)
+        self,
+        transport: Transport = Transport.UDP,
+        many_peers: tuple[bool, bool] = (True, False),
+        name: str = FAMILY,
     ) -> None:
         self.lab = Lab()
         self.lab.__enter__()
@@ -54,10 +59,11 @@ class KernelRig:
                 reports.append,
                 self.loop,
                 lambda spec, many=many: open_kernel(  # type: ignore[misc]
-                    spec, many_peers=many, route_protocol=ROUTE_PROTOCOL
+                    spec, many_peers=many, route_protocol=ROUTE_PROTOCOL, name=name
                 ),
                 lambda: LinkId(next(links)),
                 many_peers=many,
+                name=name,
             )
             for reports, many in zip(self.reports, many_peers, strict=True)
         )
@@ -145,12 +151,12 @@ class KernelRig:
         assert leftover == []
 
 
-def device_of(namespace: str, name: str) -> OvpnDevice:
+def device_of(namespace: str, name: str, module: str = FAMILY) -> OvpnDevice:
     """Another conversation about a device."""
 
     def find() -> OvpnDevice:
         conversation = Conversation(GENERIC)
-        family = find_family(conversation)
+        family = find_family(conversation, module)
         assert family is not None
         return OvpnDevice(conversation, family, socket.if_nametoindex(name))
 

@@ -1,7 +1,10 @@
-"""Whole tunnels over our module in the place of mainline's: OpenVPN 2.7 as it is, and ours."""
+"""Whole tunnels over our module: OpenVPN 2.7 as it is, for which it stands in for Linux' own, and
+ours by either name."""
 
 from __future__ import annotations
 
+from contextlib import closing
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -9,16 +12,29 @@ from interop.ends import (
     INNER,
     OURS_OURS,
     OURS_STOCK,
+    SERVER_4,
+    SERVER_6,
     STOCK_OURS,
     STOCK_STOCK,
+    Ends,
+    Maker,
     Pairing,
     make_authority,
     start,
 )
+from vm.guest.kernel_rig import device_of
 
-from ovpn6.lab import Lab, Underlay, line, ping, transfer
+from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
+from ovpn6.lab import Lab, Namespace, Underlay, lan, line, ping, transfer, wait_for
+from ovpn6.pki.authority import Authority
 
 pytestmark = pytest.mark.root
+
+BY_OWN_NAME = "kernel-module ovpn6"
+CHOSEN = r"data path: kernel \(ovpn6\): the ovpn6 module carries data packets"
+SITE_6, SITE_4 = "2001:db8:a::/64", "192.168.77.0/24"
+SITE_HOST = ("2001:db8:a::2", "192.168.77.2")
+SPOOFED = ("2001:db8:bad::2", "192.168.78.2")
 
 AES, CHACHA = "AES-256-GCM", "CHACHA20-POLY1305"
 CASES = {
@@ -44,3 +60,116 @@ def test_both_families_cross(
         assert transfer(net.client, net.server, address), address
     for address in ends.inner_addresses():
         assert ping(net.server, address).complete, address
+
+
+# --- by our own name, with a network behind the client ------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("site"))
+
+
+def tunnel_to_site(
+    lab: Lab, authority: Authority, pairing: Pairing, underlay: Underlay
+) -> tuple[Ends, Namespace]:
+    """A running tunnel, and a host of the network behind the client."""
+    net = line(lab, underlay)
+    host = lan(lab, net.client, SITE_6)
+    near = next(name for name in net.client.devices() if name.endswith("-lan"))
+    far = next(name for name in host.devices() if name.startswith("to-"))
+    net.client.add_address(near, "192.168.77.1/24")
+    host.add_address(far, "192.168.77.2/24")
+    host.run(["ip", "route", "add", "default", "via", "192.168.77.1"])
+    clients = lab.directory / "clients"
+    clients.mkdir()
+    (clients / "client").write_text(f"iroute-ipv6 {SITE_6}\niroute 192.168.77.0 255.255.255.0\n")
+    ends = start(
+        net,
+        authority,
+        pairing,
+        server_extra=(
+            BY_OWN_NAME,
+            f"client-config-dir {clients}",
+            f"route-ipv6 {SITE_6}",
+            "route 192.168.77.0 255.255.255.0",
+        ),
+        client_extra=(BY_OWN_NAME,) if pairing.client is Maker.OURS else (),
+    )
+    ends.server.process.wait_for_log(CHOSEN, 1)
+    assert ends.server.device().kind == "ovpn6"
+    assert ends.client.device().kind == ("ovpn6" if pairing.client is Maker.OURS else "ovpn")
+    return ends, host
+
+
+def module_of(ends: Ends) -> OvpnDevice:
+    """The server's device, in words of our own."""
+    return device_of(ends.server.namespace.full_name, ends.server.device().name, "ovpn6")
+
+
+SITES = {
+    "ours-ipv6": (OURS_OURS, Underlay.IPV6),
+    "ours-ipv4": (OURS_OURS, Underlay.IPV4),
+    "stock-ipv6": (OURS_STOCK, Underlay.IPV6),
+}
+
+
+@pytest.fixture(params=SITES.values(), ids=SITES)
+def site(request: pytest.FixtureRequest, lab: Lab, authority: Authority) -> tuple[Ends, Namespace]:
+    return tunnel_to_site(lab, authority, *request.param)
+
+
+def test_a_network_behind_a_client_is_found_by_its_prefix(site: tuple[Ends, Namespace]) -> None:
+    ends, host = site
+    for address in (*SITE_HOST, *ends.inner_addresses()):
+        assert ping(ends.net.server, address).complete, address
+    for address in (SERVER_6, SERVER_4):
+        assert ping(host, address).complete, address
+        assert transfer(host, ends.net.server, address), address
+    with closing(module_of(ends)) as device:
+        [peer] = device.peers()
+        sites = {(peer.peer, ip_network(SITE_6)), (peer.peer, ip_network(SITE_4))}
+        assert set(device.prefixes()) == sites
+        ends.client.stop()
+        wait_for(lambda: not device.peers(), 60, "no client", [ends.server.process])
+        assert device.prefixes() == []
+
+
+def test_a_spoofed_source_does_not_leave_the_tunnel(site: tuple[Ends, Namespace]) -> None:
+    ends, host = site
+    far = next(name for name in host.devices() if name.startswith("to-"))
+    for source, bits, target in zip(SPOOFED, (64, 24), (SERVER_6, SERVER_4), strict=True):
+        host.run(["ip", "address", "add", f"{source}/{bits}", "dev", far, *_at_once(source)])
+        before = dropped(ends)
+        host.run(["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-I", source, target], check=False)
+        assert dropped(ends) >= before + 3
+        assert ping(host, target).complete
+
+
+def test_a_prefix_goes_and_comes_under_traffic(site: tuple[Ends, Namespace]) -> None:
+    ends, host = site
+    words = ["ping", "-n", "-i", "0.02", SERVER_6]
+    flow = host.popen(words, "flow")
+    network = ip_network(SITE_6)
+    with closing(module_of(ends)) as device:
+        [(peer, _)] = [pair for pair in device.prefixes() if pair[1] == network]
+        for _ in range(3):
+            device.delete_prefix(peer, network)
+            before = dropped(ends)
+            wait_for(lambda: dropped(ends) > before + 5, 20, "drops", [flow])  # noqa: B023
+            assert ping(ends.net.server, SITE_HOST[0]).received == 0
+            device.new_prefix(peer, network)
+            seen = len(flow.log())
+            flow.wait_for_log(r"icmp_seq=\d+", 20, after=seen)
+    flow.stop()
+    assert ping(ends.net.server, SITE_HOST[0]).complete
+
+
+def dropped(ends: Ends) -> int:
+    """Packets that the server's device received and did not hand on."""
+    path = f"/sys/class/net/{ends.server.device().name}/statistics/rx_dropped"
+    return int(ends.net.server.run(["cat", path]).stdout)
+
+
+def _at_once(address: str) -> list[str]:
+    return ["nodad"] if ":" in address else []
