@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 import pytest
 from vm.guest import test_kernel_datapath as kernel_datapath
 from vm.guest.kernel_rig import LOOPBACK, KernelRig, device_of
+from vm.guest_kmod.counted import dropped
 from vm.guest_kmod.test_module import REMOTE, device, fill, udp
 
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
@@ -270,13 +271,13 @@ def test_networks_behind_a_peer_need_no_gateway(tunnel: OwnRig, inside: str, out
 def test_a_source_in_no_prefix_of_the_peer_is_dropped(
     tunnel: OwnRig, source: str, target: str
 ) -> None:
-    before = dropped(tunnel)
+    before = dropped(tunnel.namespaces[0], "tun0")
     tunnel.enter(1, ip_packet(source, target))
     good = ip_packet("2001:db8:5::77", "2001:db8::1")
     tunnel.enter(1, good)
     tunnel.until(lambda: bool(tunnel.delivered(0)))
     assert tunnel.delivered(0) == [good]
-    assert dropped(tunnel) == before + 1
+    assert dropped(tunnel.namespaces[0], "tun0") == before + 1
 
 
 def test_a_source_in_another_peers_longer_prefix_is_dropped(tunnel: OwnRig) -> None:
@@ -287,13 +288,13 @@ def test_a_source_in_another_peers_longer_prefix_is_dropped(tunnel: OwnRig) -> N
         nowhere = Path(LinkId(1), Endpoint(LOOPBACK, 9))
         tunnel.datapaths[0].add_peer(replace(stranger, path=nowhere))
         assert (PeerId(6), PART) in other.prefixes()
-        before = dropped(tunnel)
+        before = dropped(tunnel.namespaces[0], "tun0")
         tunnel.enter(1, ip_packet("2001:db8:5:7::1", "2001:db8::1"))
         good = ip_packet("2001:db8:5:8::1", "2001:db8::1")
         tunnel.enter(1, good)
         tunnel.until(lambda: bool(tunnel.delivered(0)))
         assert tunnel.delivered(0) == [good]
-        assert dropped(tunnel) == before + 1
+        assert dropped(tunnel.namespaces[0], "tun0") == before + 1
         tunnel.datapaths[0].remove_peer(PeerId(6))
         again = ip_packet("2001:db8:5:7::1", "2001:db8::1")
         tunnel.enter(1, again)
@@ -322,12 +323,6 @@ def test_a_prefix_that_is_taken_away_under_traffic_carries_no_more(tunnel: OwnRi
     last = ip_packet(PAIRS[0][0], PAIRS[0][1], b"last")
     tunnel.enter(1, last)
     tunnel.until(lambda: last in tunnel.delivered(0))
-
-
-def dropped(rig: OwnRig) -> int:
-    """Packets that the server's device received and did not hand on."""
-    path = "/sys/class/net/tun0/statistics/rx_dropped"
-    return int(rig.run(0, "cat", path))
 
 
 def test_a_dead_process_leaves_no_device_of_ours() -> None:

@@ -23,6 +23,7 @@ from interop.ends import (
     start,
 )
 from vm.guest.kernel_rig import device_of
+from vm.guest_kmod.counted import dropped
 
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.lab import Lab, Namespace, Underlay, lan, line, ping, transfer, wait_for
@@ -140,9 +141,9 @@ def test_a_spoofed_source_does_not_leave_the_tunnel(site: tuple[Ends, Namespace]
     far = next(name for name in host.devices() if name.startswith("to-"))
     for source, bits, target in zip(SPOOFED, (64, 24), (SERVER_6, SERVER_4), strict=True):
         host.run(["ip", "address", "add", f"{source}/{bits}", "dev", far, *_at_once(source)])
-        before = dropped(ends)
+        before = refused(ends)
         host.run(["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-I", source, target], check=False)
-        assert dropped(ends) >= before + 3
+        assert refused(ends) >= before + 3
         assert ping(host, target).complete
 
 
@@ -155,8 +156,8 @@ def test_a_prefix_goes_and_comes_under_traffic(site: tuple[Ends, Namespace]) -> 
         [(peer, _)] = [pair for pair in device.prefixes() if pair[1] == network]
         for _ in range(3):
             device.delete_prefix(peer, network)
-            before = dropped(ends)
-            wait_for(lambda: dropped(ends) > before + 5, 20, "drops", [flow])  # noqa: B023
+            before = refused(ends)
+            wait_for(lambda: refused(ends) > before + 5, 20, "drops", [flow])  # noqa: B023
             assert ping(ends.net.server, SITE_HOST[0]).received == 0
             device.new_prefix(peer, network)
             seen = len(flow.log())
@@ -165,10 +166,9 @@ def test_a_prefix_goes_and_comes_under_traffic(site: tuple[Ends, Namespace]) -> 
     assert ping(ends.net.server, SITE_HOST[0]).complete
 
 
-def dropped(ends: Ends) -> int:
+def refused(ends: Ends) -> int:
     """Packets that the server's device received and did not hand on."""
-    path = f"/sys/class/net/{ends.server.device().name}/statistics/rx_dropped"
-    return int(ends.net.server.run(["cat", path]).stdout)
+    return dropped(ends.net.server, ends.server.device().name)
 
 
 def _at_once(address: str) -> list[str]:
