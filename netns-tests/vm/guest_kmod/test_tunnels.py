@@ -35,6 +35,7 @@ BY_OWN_NAME = "kernel-module ovpn6"
 CHOSEN = r"data path: kernel \(ovpn6\): the ovpn6 module carries data packets"
 SITE_6, SITE_4 = "2001:db8:a::/64", "192.168.77.0/24"
 SITE_HOST = ("2001:db8:a::2", "192.168.77.2")
+OCTETS = 200_000
 SPOOFED = ("2001:db8:bad::2", "192.168.78.2")
 
 AES, CHACHA = "AES-256-GCM", "CHACHA20-POLY1305"
@@ -115,45 +116,46 @@ SITES = {
 }
 
 
-@pytest.fixture(params=SITES.values(), ids=SITES)
-def site(request: pytest.FixtureRequest, lab: Lab, authority: Authority) -> tuple[Ends, Namespace]:
-    return tunnel_to_site(lab, authority, *request.param)
+@pytest.mark.parametrize(("pairing", "underlay"), SITES.values(), ids=SITES)
+def test_a_network_behind_a_client_is_known_by_its_prefix(
+    lab: Lab, authority: Authority, pairing: Pairing, underlay: Underlay
+) -> None:
+    ends, host = tunnel_to_site(lab, authority, pairing, underlay)
+    check_both_ways(ends, host)
+    check_spoofed_sources(ends, host)
+    check_a_prefix_under_traffic(ends, host)
+    check_its_end(ends)
 
 
-def test_a_network_behind_a_client_is_found_by_its_prefix(site: tuple[Ends, Namespace]) -> None:
-    ends, host = site
+def check_both_ways(ends: Ends, host: Namespace) -> None:
+    """Everybody reaches everybody."""
     for address in (*SITE_HOST, *ends.inner_addresses()):
         assert ping(ends.net.server, address).complete, address
     for address in (SERVER_6, SERVER_4):
         assert ping(host, address).complete, address
-        assert transfer(host, ends.net.server, address), address
-    with closing(module_of(ends)) as device:
-        [peer] = device.peers()
-        sites = {(peer.peer, ip_network(SITE_6)), (peer.peer, ip_network(SITE_4))}
-        assert set(device.prefixes()) == sites
-        ends.client.stop()
-        wait_for(lambda: not device.peers(), 60, "no client", [ends.server.process])
-        assert device.prefixes() == []
+        assert transfer(host, ends.net.server, address, OCTETS), address
 
 
-def test_a_spoofed_source_does_not_leave_the_tunnel(site: tuple[Ends, Namespace]) -> None:
-    ends, host = site
+def check_spoofed_sources(ends: Ends, host: Namespace) -> None:
+    """What is in no prefix of the client's does not leave the tunnel."""
     far = next(name for name in host.devices() if name.startswith("to-"))
     for source, bits, target in zip(SPOOFED, (64, 24), (SERVER_6, SERVER_4), strict=True):
-        host.run(["ip", "address", "add", f"{source}/{bits}", "dev", far, *_at_once(source)])
+        address = [f"{source}/{bits}", "dev", far]
+        host.run(["ip", "address", "add", *address, *_at_once(source)])
         before = refused(ends)
         host.run(["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-I", source, target], check=False)
         assert refused(ends) >= before + 3
+        # Else it would be the source of all that follows.
+        host.run(["ip", "address", "del", *address])
         assert ping(host, target).complete
 
 
-def test_a_prefix_goes_and_comes_under_traffic(site: tuple[Ends, Namespace]) -> None:
-    ends, host = site
-    words = ["ping", "-n", "-i", "0.02", SERVER_6]
-    flow = host.popen(words, "flow")
+def check_a_prefix_under_traffic(ends: Ends, host: Namespace) -> None:
+    """It goes and comes, and with it packets both ways."""
+    flow = host.popen(["ping", "-n", "-i", "0.02", SERVER_6], "flow")
     network = ip_network(SITE_6)
     with closing(module_of(ends)) as device:
-        [(peer, _)] = [pair for pair in device.prefixes() if pair[1] == network]
+        [peer] = [peer for peer, known in device.prefixes() if known == network]
         for _ in range(3):
             device.delete_prefix(peer, network)
             before = refused(ends)
@@ -164,6 +166,17 @@ def test_a_prefix_goes_and_comes_under_traffic(site: tuple[Ends, Namespace]) -> 
             flow.wait_for_log(r"icmp_seq=\d+", 20, after=seen)
     flow.stop()
     assert ping(ends.net.server, SITE_HOST[0]).complete
+
+
+def check_its_end(ends: Ends) -> None:
+    """Prefixes go with their client."""
+    with closing(module_of(ends)) as device:
+        [peer] = device.peers()
+        sites = {(peer.peer, ip_network(SITE_6)), (peer.peer, ip_network(SITE_4))}
+        assert set(device.prefixes()) == sites
+        ends.client.stop()
+        wait_for(lambda: not device.peers(), 60, "no client", [ends.server.process])
+        assert device.prefixes() == []
 
 
 def refused(ends: Ends) -> int:
