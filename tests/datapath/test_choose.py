@@ -152,7 +152,7 @@ def test_an_epoch_limit_that_the_kernel_does_not_heed_is_told(tmp_path: Path) ->
 
 
 def test_workers_that_the_kernel_has_no_use_for_are_told(tmp_path: Path) -> None:
-    choice = choose(Demands(workers=4), lambda: USABLE, tmp_path)
+    choice = choose(Demands(workers=4), usable, tmp_path)
     assert choice.is_kernel
     assert choice.notices == ("workers has no effect: the kernel divides the work itself",)
 
