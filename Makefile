@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test kmod-oracle kmod-selftests test bench demo clean fuzz
+.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test kmod-oracle kmod-selftests test bench demo clean fuzz gate
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -67,6 +67,14 @@ kmod-selftests: setup ## the kernel's own tests of ovpn, on mainline's module an
 # One after the other, and each whatever became of the one before.
 test: setup ## everything: set-up, check, netns-test, vm-test; under an hour
 	$(MAKE) --keep-going --jobs=1 check netns-test vm-test
+
+# The kernel is built once, from Debian's sources, and kept.
+gate: setup ## our kernel module under every check of the kernel, storms and fuzzers (GATE_SECONDS=600); needs root
+	@sh .ci/packages vm
+	netns-tests/vm/vm build --kernel gate
+	GATE_SECONDS=$(GATE_SECONDS) sh netns-tests/vm/gate.sh
+
+GATE_SECONDS := 600
 
 bench: setup $(BENCHED) ## ovpn6 beside OpenVPN and wireguard-go, ten minutes (FORM=long: more); needs root
 	@sh .ci/packages bench

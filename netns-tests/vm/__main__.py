@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vm import boot, cache, kmod, ovpncli, root, selftests
+from vm import boot, cache, gate_kernel, kmod, ovpncli, root, selftests
 from vm.build import build
 from vm.errors import VmError
-from vm.kernels import NEWEST, kernel
+from vm.kernels import NEWEST, Kernel, kernel
 
 _FAILED = 122
 """The exit code when the rig could not do its part."""
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     made = build()
-    chosen = kernel(made, options.kernel)
+    chosen = _kernel(made, options.kernel)
     results = Path(options.results).absolute() if options.results else cache.new_run_directory()
     results.mkdir(parents=True, exist_ok=True)
     for old in ("rc", "out", "dmesg", "console", "junit.xml", kmod.MODULE):
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     made = build()
     for name in options.kernel or [NEWEST]:
-        print(f"{made} with {kernel(made, name).release}")
+        print(f"{made} with {_kernel(made, name).release}")
     if options.openvpn3:
         print(ovpncli.install(made))
     return 0
@@ -77,7 +77,7 @@ def _build(options: argparse.Namespace) -> int:
 def _kmod(options: argparse.Namespace) -> int:
     made = build()
     for name in options.kernel or [NEWEST]:
-        print(kmod.build_module(kernel(made, name).release).module)
+        print(kmod.build_module(_kernel(made, name).release).module)
     return 0
 
 
@@ -85,6 +85,12 @@ def _selftests(options: argparse.Namespace) -> int:
     options.kmod = options.selftests = True
     options.command = ["python3", "netns-tests/vm/guest_kmod/selftests.py", *options.test]
     return _run(options)
+
+
+def _kernel(made: Path, name: str) -> Kernel:
+    if name == gate_kernel.NAME:
+        return gate_kernel.gate_kernel(made)
+    return kernel(made, name)
 
 
 def _chroot(options: argparse.Namespace) -> int:
@@ -105,7 +111,10 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="boot a kernel, run a command in the checkout there")
     run.add_argument(
-        "--kernel", default=NEWEST, help=f"like 7.3, 6.12, 6.1, or {NEWEST} with ovpn (default)"
+        "--kernel",
+        default=NEWEST,
+        help=f"like 7.3, 6.12, 6.1, {NEWEST} with ovpn (default), "
+        f"or {gate_kernel.NAME}, the one with every check",
     )
     run.add_argument("--limit", type=float, default=900, help="seconds for the command (900)")
     run.add_argument("--memory", type=int, default=2048, help="MiB of the guest (2048)")

@@ -5,6 +5,8 @@
     .vm/runs/            what came back from the last boots
     .vm/kbuild-HASH/     a Debian that builds the kernel module; .vm/kmod-RELEASE/ the module
     .vm/selftests-HASH/  the kernel's own tests of ovpn
+    .vm/gate-HASH/       a Debian that builds the debug kernel, and that kernel
+    .vm/gate/            what came back from the parts of the gate
 
 ``OVPN6_VM_CACHE`` puts it elsewhere, for example where a fresh checkout finds it again.
 """
@@ -29,6 +31,7 @@ KEPT_RUNS = 10
 _OURS = (
     *("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
     *("kbuild-*", "kbuild.partial", "kmod-*", "selftests-*"),
+    *("gate", "gate-*", "gate.partial", "gate.lock"),
     # The scratch root of ``make bench``.
     "bench-*",
 )

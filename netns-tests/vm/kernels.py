@@ -49,7 +49,7 @@ def kernel(root: Path, name: str) -> Kernel:
             chosen.write_text(release, encoding="utf-8")
         release = chosen.read_text(encoding="utf-8")
         small = root / "boot" / f"initrd-{release}"
-        if not _is_built_in(_modules(root, release), "virtiofs") and not small.exists():
+        if not _is_built_in(modules_of(root, release), "virtiofs") and not small.exists():
             initrd.write(root, release, small)
     return Kernel(release, root / "boot" / f"vmlinuz-{release}", small if small.exists() else None)
 
@@ -67,7 +67,7 @@ def _fetch(root: Path, name: str) -> str:
         release = image.name.removeprefix("linux-image-")
         print(f"vm: fetching kernel {release}", file=sys.stderr, flush=True)
         _unpack(prepared, root, _closure(prepared, image), release)
-        if name != NEWEST or (_modules(root, release) / _MODULE).is_dir():
+        if name != NEWEST or (modules_of(root, release) / _MODULE).is_dir():
             return release
     raise VmError("no cloud kernel of the archive has the module ovpn")
 
@@ -92,7 +92,7 @@ def _unpack(prepared: Apt, root: Path, packages: tuple[Package, ...], release: s
         # New packages have their modules in /usr/lib, others in /lib, which the root links to it.
         places = (Path(scratch, "usr/lib/modules"), Path(scratch, "lib/modules"))
         modules = next(place / release for place in places if (place / release).is_dir())
-        shutil.copytree(modules, _modules(root, release), dirs_exist_ok=True, symlinks=True)
+        shutil.copytree(modules, modules_of(root, release), dirs_exist_ok=True, symlinks=True)
         # So is the image of new ones; that of others is in /boot.
         images = (modules / "vmlinuz", Path(scratch, f"boot/vmlinuz-{release}"))
         image = next(path for path in images if path.exists())
@@ -100,7 +100,8 @@ def _unpack(prepared: Apt, root: Path, packages: tuple[Package, ...], release: s
     commands.run(["chroot", root, "depmod", release], f"listing the modules of {release}")
 
 
-def _modules(root: Path, release: str) -> Path:
+def modules_of(root: Path, release: str) -> Path:
+    """Where a root has the modules of a kernel."""
     return root / "usr/lib/modules" / release
 
 

@@ -6,7 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyroute2 import config
 from vm.root import in_guest
+
+if in_guest():
+    # Seconds for a process that pyroute2 starts. Two is little on a debug kernel.
+    config.default_communicate_timeout = 60
 
 _HERE = Path(__file__).parent
 _ORACLE = _HERE / "oracle"

@@ -25,7 +25,7 @@ case "$(uname -r)" in
 *) netlink=$theirs/test_ovpn_netlink.py ;;
 esac
 # shellcheck disable=SC2086  # none, or one word
-python3 -m pytest -q --durations=5 -p no:cacheprovider --timeout=360 \
+python3 -m pytest -q --durations=5 -p no:cacheprovider --timeout="${OVPN6_TEST_TIMEOUT:-360}" \
 	--junit-xml="$VM_RESULTS/junit.xml" netns-tests/vm/guest_kmod $netlink \
 	$theirs/test_kernel_datapath.py::TestContract \
 	$theirs/test_kernel_datapath.py::test_networks_behind_a_peer_are_kernel_routes

