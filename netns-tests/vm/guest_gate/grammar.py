@@ -22,7 +22,9 @@ _NESTED = 0x8000
 _BYTE_ORDER = 0x4000
 _TLV = struct.Struct("=HH")
 _GENERIC = struct.Struct("=BBH")
-_PEERS = (1, 1, 2, 3, 7, contract.LARGEST_PEER_ID)
+# What others need comes more often than what takes it away.
+_REQUESTS = (*contract.REQUESTS, "PEER_NEW", "PEER_NEW", "KEY_NEW")
+_PEERS = (1, 1, 1, 2, 3, 7, contract.LARGEST_PEER_ID)
 _ADDRESSES4 = (
     b"\xc0\0\x02\x01",
     b"\xc0\0\x02\x02",
@@ -90,7 +92,7 @@ class Grammar:
     def draw(self) -> Message:
         """The next request: every third one is lawful."""
         dice = self._dice
-        name = dice.choice(contract.REQUESTS)
+        name = dice.choice(_REQUESTS)
         command = contract.COMMANDS[name]
         nodes = self._lawful(name)
         is_dump = name == "PEER_GET" and dice.random() < 0.3
