@@ -168,13 +168,13 @@ static bool says_remote(const struct ovpn6_request *request)
 	return attribute(request, OVPN6_A_PEER_REMOTE_PORT);
 }
 
-static int apply_remote(struct ovpn6_request *request, struct ovpn6_peer *peer)
+static struct ovpn6_binding *make_binding(struct ovpn6_request *request, struct ovpn6_peer *peer)
 {
 	struct ovpn6_endpoint remote;
 	struct in6_addr local;
 
 	read_remote(request, &remote, &local);
-	return ovpn6_peer_set_binding(peer, &remote, &local, GFP_KERNEL);
+	return ovpn6_binding_new(peer, &remote, &local, GFP_KERNEL);
 }
 
 static void apply_rest(struct ovpn6_request *request, struct ovpn6_peer *peer)
@@ -202,9 +202,9 @@ static int check_socket(struct ovpn6_request *request, const struct sock *sk)
 /* The peer of an order, known to nobody. Its socket has one more reference. */
 static struct ovpn6_peer *make_peer(struct ovpn6_request *request, struct sock *sk)
 {
+	struct ovpn6_binding *binding;
 	struct ovpn6_socket *socket;
 	struct ovpn6_peer *peer;
-	int error;
 
 	peer = ovpn6_peer_new(request->device, nla_get_u32(attribute(request, OVPN6_A_PEER_ID)));
 	if (!peer)
@@ -215,12 +215,13 @@ static struct ovpn6_peer *make_peer(struct ovpn6_request *request, struct sock *
 		return ERR_CAST(socket);
 	}
 	peer->socket = socket;
-	error = apply_remote(request, peer);
-	if (error) {
+	binding = make_binding(request, peer);
+	if (!binding) {
 		ovpn6_socket_release_idle(socket);
 		ovpn6_peer_put(peer);
-		return ERR_PTR(error);
+		return ERR_PTR(-ENOMEM);
 	}
+	ovpn6_peer_bind(peer, binding);
 	return peer;
 }
 
@@ -301,6 +302,7 @@ put:
  */
 int ovpn6_handle_peer_set(struct ovpn6_request *request)
 {
+	struct ovpn6_binding *binding = NULL;
 	struct in6_addr vpn[2];
 	struct ovpn6_peer *peer;
 	int error;
@@ -315,16 +317,27 @@ int ovpn6_handle_peer_set(struct ovpn6_request *request)
 		return -ENOENT;
 	memcpy(vpn, peer->vpn, sizeof(vpn));
 	error = read_vpn(request, vpn);
-	if (!error && request->device->mode == OVPN6_MODE_MP) {
+	if (error)
+		return error;
+	/* Whatever needs memory comes before the first change. */
+	if (says_remote(request)) {
+		binding = make_binding(request, peer);
+		if (!binding)
+			return -ENOMEM;
+	}
+	if (request->device->mode == OVPN6_MODE_MP) {
 		error = ovpn6_peer_set_vpn(peer, vpn);
 		if (error == -EADDRINUSE)
 			refuse(request, error, "VPN IP is another peer's");
 	}
-	if (!error && says_remote(request))
-		error = apply_remote(request, peer);
-	if (!error)
-		apply_rest(request, peer);
-	return error;
+	if (error) {
+		ovpn6_binding_drop(binding);
+		return error;
+	}
+	if (binding)
+		ovpn6_peer_bind(peer, binding);
+	apply_rest(request, peer);
+	return 0;
 }
 
 /**

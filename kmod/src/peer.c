@@ -139,6 +139,60 @@ int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn)
 }
 
 /**
+ * ovpn6_binding_new - where a peer is to be
+ * @peer: held in whichever way; nothing of it changes
+ * @remote: its outer address
+ * @local: ours; unspecified leaves it to routing
+ * @flags: of the allocation
+ *
+ * Return: the binding, NULL without memory.
+ */
+struct ovpn6_binding *ovpn6_binding_new(const struct ovpn6_peer *peer,
+					const struct ovpn6_endpoint *remote,
+					const struct in6_addr *local, gfp_t flags)
+{
+	struct ovpn6_binding *binding = kzalloc(sizeof(*binding), flags);
+
+	if (!binding)
+		return NULL;
+	if (dst_cache_init(&binding->cache, flags)) {
+		kfree(binding);
+		return NULL;
+	}
+	binding->remote = *remote;
+	binding->local = *local;
+	binding->mark = READ_ONCE(peer->socket->sk->sk_mark);
+	binding->device = READ_ONCE(peer->socket->sk->sk_bound_dev_if);
+	return binding;
+}
+
+/**
+ * ovpn6_binding_drop - one that no peer has
+ * @binding: NULL does nothing
+ */
+void ovpn6_binding_drop(struct ovpn6_binding *binding)
+{
+	if (binding)
+		binding_free(&binding->rcu);
+}
+
+/**
+ * ovpn6_peer_bind - a peer is there from now on
+ * @peer: held in whichever way
+ * @binding: the peer takes it over
+ */
+void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding)
+{
+	struct ovpn6_binding *former;
+
+	spin_lock_bh(&peer->lock);
+	former = rcu_replace_pointer(peer->binding, binding, lockdep_is_held(&peer->lock));
+	spin_unlock_bh(&peer->lock);
+	if (former)
+		call_rcu(&former->rcu, binding_free);
+}
+
+/**
  * ovpn6_peer_set_binding - say where a peer is
  * @peer: held in whichever way
  * @remote: its outer address
@@ -150,23 +204,11 @@ int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn)
 int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
 			   const struct in6_addr *local, gfp_t flags)
 {
-	struct ovpn6_binding *binding = kzalloc(sizeof(*binding), flags), *former;
+	struct ovpn6_binding *binding = ovpn6_binding_new(peer, remote, local, flags);
 
 	if (!binding)
 		return -ENOMEM;
-	if (dst_cache_init(&binding->cache, flags)) {
-		kfree(binding);
-		return -ENOMEM;
-	}
-	binding->remote = *remote;
-	binding->local = *local;
-	binding->mark = READ_ONCE(peer->socket->sk->sk_mark);
-	binding->device = READ_ONCE(peer->socket->sk->sk_bound_dev_if);
-	spin_lock_bh(&peer->lock);
-	former = rcu_replace_pointer(peer->binding, binding, lockdep_is_held(&peer->lock));
-	spin_unlock_bh(&peer->lock);
-	if (former)
-		call_rcu(&former->rcu, binding_free);
+	ovpn6_peer_bind(peer, binding);
 	return 0;
 }
 

@@ -105,6 +105,11 @@ struct ovpn6_peer *ovpn6_peer_new(struct ovpn6_device *device, u32 id);
 int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn);
 bool ovpn6_peer_has_vpn(const struct ovpn6_peer *peer, const struct ovpn6_prefixes *prefixes,
 			const u8 *address);
+struct ovpn6_binding *ovpn6_binding_new(const struct ovpn6_peer *peer,
+					const struct ovpn6_endpoint *remote,
+					const struct in6_addr *local, gfp_t flags);
+void ovpn6_binding_drop(struct ovpn6_binding *binding);
+void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding);
 int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
 			   const struct in6_addr *local, gfp_t flags);
 int ovpn6_peer_publish(struct ovpn6_peer *peer);
