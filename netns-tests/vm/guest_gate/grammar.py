@@ -23,7 +23,7 @@ _BYTE_ORDER = 0x4000
 _TLV = struct.Struct("=HH")
 _GENERIC = struct.Struct("=BBH")
 # What others need comes more often than what takes it away.
-_REQUESTS = (*contract.REQUESTS, "PEER_NEW", "PEER_NEW", "KEY_NEW")
+_REQUESTS = (*contract.REQUESTS, *contract.DUMPS, "PEER_NEW", "PEER_NEW", "KEY_NEW", "PREFIX_NEW")
 _PEERS = (1, 1, 1, 2, 3, 7, contract.LARGEST_PEER_ID)
 _ADDRESSES4 = (
     b"\xc0\0\x02\x01",
@@ -42,6 +42,7 @@ _ADDRESSES6 = (
     bytes.fromhex("ff020000000000000000000000000001"),
     bytes(16),
 )
+_LENGTHS = (0, 24, 31, 32, 32, 64, 127, 128, 128)
 _KEY_SIZES = (16, 24, 32, 32, 32)
 
 
@@ -95,7 +96,7 @@ class Grammar:
         name = dice.choice(_REQUESTS)
         command = contract.COMMANDS[name]
         nodes = self._lawful(name)
-        is_dump = name == "PEER_GET" and dice.random() < 0.3
+        is_dump = name in contract.DUMPS or (name == "PEER_GET" and dice.random() < 0.3)
         if is_dump:
             nodes = nodes[:1]
         is_lawful = dice.random() < 0.4
@@ -114,12 +115,13 @@ class Grammar:
     # --- what is lawful ---
 
     def _lawful(self, name: str) -> list[Node]:
-        policy = next(p for p in contract.POLICIES if p.name == name.lower())
         top = {attribute.name: attribute for attribute in contract.TOP}
         nodes = [
             Node(top["IFINDEX"].number, self._number(self._dice.choice(self._surroundings.devices)))
         ]
-        nodes.append(self._nest(top[policy.set].number, policy))
+        if name not in contract.DUMPS:
+            policy = next(p for p in contract.POLICIES if p.name == name.lower())
+            nodes.append(self._nest(top[policy.set].number, policy))
         return nodes
 
     def _nest(self, number: int, policy: contract.Policy) -> Node:
@@ -138,6 +140,8 @@ class Grammar:
     def _chosen(self, policy: contract.Policy) -> list[str]:
         """What a request says: for new things all it must, of a choice one."""
         dice, names = self._dice, list(policy.names)
+        if policy.set == "PREFIX":
+            names.remove(dice.choice(("IPV4", "IPV6")))
         if policy.set != "PEER":
             return names
         if policy.name in ("peer_get", "peer_del"):
@@ -167,6 +171,8 @@ class Grammar:
             return self._number(dice.choice(self._surroundings.sockets))
         if attribute.name in ("ID", "PEER_ID", "TX_ID"):
             return self._number(dice.choice(_PEERS))
+        if attribute.name == "LENGTH":
+            return self._number(dice.choice(_LENGTHS))
         if attribute.name == "CIPHER_KEY":
             return dice.randbytes(dice.choice(_KEY_SIZES))
         if kind is contract.Kind.BYTES:

@@ -1,8 +1,6 @@
 #!/bin/sh
 # Our module in the place of mainline's: it comes and goes, then the tests of mainline's run on it.
-# There is no place for caches; the results are carried out. Every limit of the lab is three times as
-# long. Argument: how often it comes and goes.
-export OVPN6_LAB_PATIENCE=3
+# There is no place for caches; the results are carried out. Argument: how often it comes and goes.
 turns=${1:-20}
 module="$VM_RESULTS/ovpn6.ko"
 
