@@ -128,7 +128,7 @@ static int device_make(struct net_device *dev, struct nlattr *data[],
 	if (data && data[OVPN6_LINK_MODE])
 		device->mode = nla_get_u8(data[OVPN6_LINK_MODE]);
 	mutex_init(&device->lock);
-	xa_init(&device->peers);
+	xa_init_flags(&device->peers, XA_FLAGS_ACCOUNT);
 	ovpn6_prefixes_init(&device->prefixes[0], 32, &device->lock);
 	ovpn6_prefixes_init(&device->prefixes[1], 128, &device->lock);
 	device->network_changes = 1;

@@ -74,7 +74,7 @@ struct ovpn6_key *ovpn6_key_new(const struct ovpn6_key_order *order)
 
 	if (!name)
 		return ERR_PTR(-EOPNOTSUPP);
-	key = kzalloc(sizeof(*key), GFP_KERNEL);
+	key = kzalloc(sizeof(*key), GFP_KERNEL_ACCOUNT);
 	if (!key)
 		return ERR_PTR(-ENOMEM);
 	key->id = order->id;

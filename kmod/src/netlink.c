@@ -40,10 +40,13 @@ static struct ovpn6_device *device_of(struct net *net, struct nlattr *index, u16
 }
 
 /* @prepare: what comes before the device is locked, or NULL. */
-static int handle(struct genl_info *info, int attribute, const struct nla_policy *policy, int last,
-		  ovpn6_handler prepare, ovpn6_handler handler)
+static int handle(struct sk_buff *message, struct genl_info *info, int attribute,
+		  const struct nla_policy *policy, int last, ovpn6_handler prepare,
+		  ovpn6_handler handler)
 {
-	struct ovpn6_request request = { .info = info, .extack = info->extack };
+	struct ovpn6_request request = {
+		.message = message, .info = info, .extack = info->extack,
+	};
 	int error;
 
 	if (GENL_REQ_ATTR_CHECK(info, OVPN6_A_IFINDEX))
@@ -78,8 +81,8 @@ put:
 #define HANDLE(name, NAME, attribute, prepare)                                                 \
 	static int name##_doit(struct sk_buff *skb, struct genl_info *info)                    \
 	{                                                                                      \
-		return handle(info, attribute, ovpn6_##name##_policy, OVPN6_##NAME##_LAST,     \
-			      prepare, ovpn6_handle_##name);                                   \
+		return handle(skb, info, attribute, ovpn6_##name##_policy,                     \
+			      OVPN6_##NAME##_LAST, prepare, ovpn6_handle_##name);              \
 	}
 
 HANDLE(peer_new, PEER_NEW, OVPN6_A_PEER, NULL)

@@ -15,6 +15,7 @@ struct ovpn6_key;
  * @nest: attributes of its one nest, by number
  * @extack: what is wrong
  * @info: the request itself
+ * @message: that it came in, and so whose it is
  * @key: what an order for a key made before the device was locked: a cipher may have to be loaded.
  *	Who takes it sets NULL
  */
@@ -23,6 +24,7 @@ struct ovpn6_request {
 	struct nlattr *nest[OVPN6_A_PEER_MAX + 1];
 	struct netlink_ext_ack *extack;
 	struct genl_info *info;
+	struct sk_buff *message;
 	struct ovpn6_key *key;
 };
 

@@ -43,6 +43,12 @@ static int read_way(struct ovpn6_request *request, int attribute, struct ovpn6_k
 	return 0;
 }
 
+/* No octet of a key stays in a message. */
+static void wipe(struct ovpn6_request *request, int attribute)
+{
+	memzero_explicit(nla_data(request->nest[attribute]), nla_len(request->nest[attribute]));
+}
+
 static int read_order(struct ovpn6_request *request, struct ovpn6_key_order *order)
 {
 	int attribute, error;
@@ -77,6 +83,8 @@ int ovpn6_prepare_key_new(struct ovpn6_request *request)
 		return -EINVAL;
 	}
 	key = ovpn6_key_new(&order);
+	wipe(request, OVPN6_A_KEYCONF_ENCRYPT_DIR);
+	wipe(request, OVPN6_A_KEYCONF_DECRYPT_DIR);
 	if (IS_ERR(key)) {
 		NL_SET_ERR_MSG(request->extack, "cannot install new key: its cipher refuses it");
 		return PTR_ERR(key);

@@ -174,7 +174,7 @@ static struct ovpn6_binding *make_binding(struct ovpn6_request *request, struct 
 	struct in6_addr local;
 
 	read_remote(request, &remote, &local);
-	return ovpn6_binding_new(peer, &remote, &local, GFP_KERNEL);
+	return ovpn6_binding_new(peer, &remote, &local, GFP_KERNEL_ACCOUNT);
 }
 
 static void apply_rest(struct ovpn6_request *request, struct ovpn6_peer *peer)
@@ -188,6 +188,23 @@ static void apply_rest(struct ovpn6_request *request, struct ovpn6_peer *peer)
 		ovpn6_keepalive_set(peer, nla_get_u32(interval), nla_get_u32(timeout));
 }
 
+/* Whether packets may leave by a socket as the request says: whoever orders that may open sockets
+ * in its network namespace himself, and the socket is of a family that gets there.
+ */
+static int check_way(struct ovpn6_request *request, const struct sock *sk)
+{
+	const struct net *net = sock_net(sk);
+	sa_family_t remote = family_of(attribute(request, OVPN6_A_PEER_REMOTE_IPV4),
+				       attribute(request, OVPN6_A_PEER_REMOTE_IPV6));
+
+	if (!net_eq(net, genl_info_net(request->info)) &&
+	    !netlink_ns_capable(request->message, net->user_ns, CAP_NET_ADMIN))
+		return refuse(request, -EPERM, "peer socket is of a namespace that is not yours");
+	if (remote == AF_INET6 && sk->sk_family != AF_INET6)
+		return refuse(request, -EAFNOSUPPORT, "peer socket cannot send to IPv6");
+	return 0;
+}
+
 static int check_socket(struct ovpn6_request *request, const struct sock *sk)
 {
 	if (sk->sk_protocol == IPPROTO_TCP && says_remote(request))
@@ -196,7 +213,7 @@ static int check_socket(struct ovpn6_request *request, const struct sock *sk)
 	if (sk->sk_protocol == IPPROTO_UDP && !says_remote(request))
 		return refuse(request, -EINVAL,
 			      "missing remote IP address for UDP socket");
-	return 0;
+	return check_way(request, sk);
 }
 
 /* The peer of an order, known to nobody. Its socket has one more reference. */
@@ -222,6 +239,8 @@ static struct ovpn6_peer *make_peer(struct ovpn6_request *request, struct sock *
 		return ERR_PTR(-ENOMEM);
 	}
 	ovpn6_peer_bind(peer, binding);
+	/* Before a former peer leaves the socket, which would be given back then. */
+	list_add(&peer->on_socket, &socket->peers);
 	return peer;
 }
 
@@ -284,6 +303,7 @@ int ovpn6_handle_peer_new(struct ovpn6_request *request)
 	if (error) {
 		OVPN6_SAY(request->extack, "cannot add new peer to hashtable",
 			  "cannot add new peer (id=%u) to hashtable", peer->id);
+		list_del_init(&peer->on_socket);
 		ovpn6_socket_release_idle(peer->socket);
 		ovpn6_peer_put(peer);
 		goto put;
@@ -321,6 +341,9 @@ int ovpn6_handle_peer_set(struct ovpn6_request *request)
 		return error;
 	/* Whatever needs memory comes before the first change. */
 	if (says_remote(request)) {
+		error = check_way(request, peer->socket->sk);
+		if (error)
+			return error;
 		binding = make_binding(request, peer);
 		if (!binding)
 			return -ENOMEM;

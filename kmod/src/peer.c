@@ -46,11 +46,11 @@ static void peer_free(struct rcu_head *rcu)
  */
 struct ovpn6_peer *ovpn6_peer_new(struct ovpn6_device *device, u32 id)
 {
-	struct ovpn6_peer *peer = kzalloc(sizeof(*peer), GFP_KERNEL);
+	struct ovpn6_peer *peer = kzalloc(sizeof(*peer), GFP_KERNEL_ACCOUNT);
 
 	if (!peer)
 		return NULL;
-	peer->statistics = netdev_alloc_pcpu_stats(struct ovpn6_statistics);
+	peer->statistics = __netdev_alloc_pcpu_stats(struct ovpn6_statistics, GFP_KERNEL_ACCOUNT);
 	if (!peer->statistics) {
 		kfree(peer);
 		return NULL;
@@ -193,6 +193,25 @@ void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding)
 }
 
 /**
+ * ovpn6_peer_rebind - a peer is there from now on, if nothing was said meanwhile
+ * @peer: under RCU
+ * @former: where it is believed to be
+ * @binding: taken over, or dropped
+ */
+void ovpn6_peer_rebind(struct ovpn6_peer *peer, struct ovpn6_binding *former,
+		       struct ovpn6_binding *binding)
+{
+	bool is_same;
+
+	spin_lock_bh(&peer->lock);
+	is_same = rcu_access_pointer(peer->binding) == former;
+	if (is_same)
+		rcu_assign_pointer(peer->binding, binding);
+	spin_unlock_bh(&peer->lock);
+	call_rcu(is_same ? &former->rcu : &binding->rcu, binding_free);
+}
+
+/**
  * ovpn6_peer_set_binding - say where a peer is
  * @peer: held in whichever way
  * @remote: its outer address
@@ -214,7 +233,7 @@ int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint 
 
 /**
  * ovpn6_peer_publish - let a peer be found
- * @peer: complete; its device's lock held. The device takes over the reference
+ * @peer: complete, on its socket; its device's lock held. The device takes over the reference
  *
  * Return: 0, -EEXIST when the id is taken, -ENOMEM.
  */
@@ -226,7 +245,6 @@ int ovpn6_peer_publish(struct ovpn6_peer *peer)
 	error = xa_insert(&device->peers, peer->id, peer, GFP_KERNEL);
 	if (error)
 		return error == -EBUSY ? -EEXIST : error;
-	list_add(&peer->on_socket, &peer->socket->peers);
 	if (device->mode == OVPN6_MODE_P2P) {
 		rcu_assign_pointer(device->only, peer);
 		netif_carrier_on(device->dev);
@@ -272,8 +290,10 @@ void ovpn6_peers_remove_all(struct ovpn6_device *device, enum ovpn6_delete_reaso
 	struct ovpn6_peer *peer;
 	unsigned long id;
 
-	xa_for_each(&device->peers, id, peer)
+	xa_for_each(&device->peers, id, peer) {
 		ovpn6_peer_remove(peer, reason);
+		cond_resched();
+	}
 }
 
 /**

@@ -110,6 +110,8 @@ struct ovpn6_binding *ovpn6_binding_new(const struct ovpn6_peer *peer,
 					const struct in6_addr *local, gfp_t flags);
 void ovpn6_binding_drop(struct ovpn6_binding *binding);
 void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding);
+void ovpn6_peer_rebind(struct ovpn6_peer *peer, struct ovpn6_binding *former,
+		       struct ovpn6_binding *binding);
 int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
 			   const struct in6_addr *local, gfp_t flags);
 int ovpn6_peer_publish(struct ovpn6_peer *peer);

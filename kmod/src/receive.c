@@ -54,13 +54,15 @@ static void follow(const struct ovpn6_packet *packet)
 		ovpn6_notify_floated(peer, &packet->from);
 }
 
-static bool is_fresh(const struct ovpn6_packet *packet, u64 now)
+static bool is_fresh(const struct ovpn6_packet *packet)
 {
 	struct ovpn6_key *key = packet->key;
 	int error;
 
 	spin_lock(&key->replay_lock);
-	error = ovpn6_replay_accept(&key->replay, packet->packet_id, now, OVPN6_REPLAY_PATIENCE);
+	/* Within the lock time never falls. */
+	error = ovpn6_replay_accept(&key->replay, packet->packet_id,
+				    ktime_get_boottime_seconds(), OVPN6_REPLAY_PATIENCE);
 	spin_unlock(&key->replay_lock);
 	return !error;
 }
@@ -96,6 +98,8 @@ static struct ovpn6_peer *owner_by_route6(struct ovpn6_device *device, const str
 	struct net_device *dev = device->dev;
 	struct rt6_info *route;
 
+	if (!ipv6_mod_enabled())
+		return NULL;
 	route = rt6_lookup(dev_net(dev), &address, NULL, dev->ifindex, NULL, RT6_LOOKUP_F_IFACE);
 	if (!route)
 		return NULL;
@@ -157,6 +161,7 @@ static void deliver(struct ovpn6_peer *peer, struct sk_buff *skb, unsigned int v
 	skb->protocol = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	skb->dev = dev;
 	skb->ip_summed = CHECKSUM_NONE;
+	skb->csum_valid = 0;
 	skb->encapsulation = 0;
 	skb_gso_reset(skb);
 	skb_scrub_packet(skb, true);
@@ -179,7 +184,7 @@ static void opened(const struct ovpn6_packet *packet, int error)
 	struct sk_buff *skb = packet->skb;
 	unsigned int version;
 
-	if (error || !is_fresh(packet, now))
+	if (error || !is_fresh(packet))
 		goto drop;
 	if (READ_ONCE(peer->last_received) != now)
 		WRITE_ONCE(peer->last_received, now);

@@ -33,16 +33,19 @@ static void socket_closed(struct sock *sk)
 	struct ovpn6_socket *socket;
 	struct ovpn6_peer *peer, *next;
 
+	/* Ours, whatever user space has put in the place of the function for its packets. */
 	rcu_read_lock();
-	socket = ovpn6_socket_of(sk);
+	socket = rcu_dereference_sk_user_data(sk);
 	if (socket && !refcount_inc_not_zero(&socket->refs))
 		socket = NULL;
 	rcu_read_unlock();
 	if (!socket)
 		return;
 	mutex_lock(&socket->device->lock);
-	list_for_each_entry_safe(peer, next, &socket->peers, on_socket)
+	list_for_each_entry_safe(peer, next, &socket->peers, on_socket) {
 		ovpn6_peer_remove(peer, OVPN6_DEL_TRANSPORT_DISCONNECT);
+		cond_resched();
+	}
 	mutex_unlock(&socket->device->lock);
 	ovpn6_socket_put(socket);
 }
@@ -85,7 +88,7 @@ static int may_attach(struct sock *sk, struct netlink_ext_ack *extack)
 
 static struct ovpn6_socket *attach_new(struct ovpn6_device *device, struct sock *sk)
 {
-	struct ovpn6_socket *socket = kzalloc(sizeof(*socket), GFP_KERNEL);
+	struct ovpn6_socket *socket = kzalloc(sizeof(*socket), GFP_KERNEL_ACCOUNT);
 	struct udp_tunnel_sock_cfg setup = {
 		.sk_user_data = socket,
 		.encap_type = OVPN6_UDP_ENCAP,

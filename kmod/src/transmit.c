@@ -130,7 +130,8 @@ static void send_list(struct ovpn6_peer *peer, struct ovpn6_key *key, struct sk_
 			continue;
 		}
 		length = skb->len;
-		if (!send_one(peer, key, skb)) {
+		/* A packet that was redirected here has heeded no MTU. */
+		if (length > dev->max_mtu || !send_one(peer, key, skb)) {
 			dev_core_stats_tx_dropped_inc(dev);
 			kfree_skb(skb);
 			continue;

@@ -6,6 +6,7 @@
 
 #include "udp.h"
 
+#include <net/addrconf.h>
 #include <net/ip.h>
 #include <net/ip6_route.h>
 #include <net/route.h>
@@ -59,6 +60,12 @@ static int send4(struct ovpn6_peer *peer, struct ovpn6_binding *binding, struct 
 }
 
 #if IS_ENABLED(CONFIG_IPV6)
+static bool is_local6(struct sock *sk, const struct in6_addr *address)
+{
+	return ipv6_chk_addr(sock_net(sk), address, NULL, 0) ||
+	       ipv6_can_nonlocal_bind(sock_net(sk), inet_sk(sk));
+}
+
 static struct dst_entry *route6(struct ovpn6_binding *binding, struct sock *sk,
 				struct flowi6 *flow)
 {
@@ -66,12 +73,9 @@ static struct dst_entry *route6(struct ovpn6_binding *binding, struct sock *sk,
 
 	if (route)
 		return route;
-	flow->saddr = binding->local;
+	/* An address that packets came to may be gone, or have been a group's. */
+	flow->saddr = is_local6(sk, &binding->local) ? binding->local : in6addr_any;
 	route = ip6_dst_lookup_flow(sock_net(sk), sk, flow, NULL);
-	if (IS_ERR(route) && !ipv6_addr_any(&flow->saddr)) {
-		flow->saddr = in6addr_any;
-		route = ip6_dst_lookup_flow(sock_net(sk), sk, flow, NULL);
-	}
 	if (!IS_ERR(route))
 		dst_cache_set_ip6(&binding->cache, route, &flow->saddr);
 	return route;
@@ -88,8 +92,12 @@ static int send6(struct ovpn6_peer *peer, struct ovpn6_binding *binding, struct 
 		.flowi6_mark = binding->mark,
 		.flowi6_oif = binding->remote.scope ?: binding->device,
 	};
-	struct dst_entry *route = route6(binding, sk, &flow);
+	struct dst_entry *route;
 
+	/* It was when the peer was bound to it. */
+	if (READ_ONCE(sk->sk_family) != AF_INET6)
+		return -EAFNOSUPPORT;
+	route = route6(binding, sk, &flow);
 	if (IS_ERR(route))
 		return PTR_ERR(route);
 	if (route->dev == peer->device->dev) {
@@ -112,14 +120,16 @@ static int send6(struct ovpn6_peer *peer, struct ovpn6_binding *binding, struct 
 
 static struct ovpn6_binding *binding_now(struct ovpn6_peer *peer)
 {
-	struct ovpn6_binding *binding = rcu_dereference(peer->binding);
+	struct ovpn6_binding *binding = rcu_dereference(peer->binding), *changed;
 	struct sock *sk = peer->socket->sk;
 
 	if (!binding || (binding->mark == READ_ONCE(sk->sk_mark) &&
 			 binding->device == READ_ONCE(sk->sk_bound_dev_if)))
 		return binding;
 	/* User space changed the socket: the way that is kept is another one's. */
-	ovpn6_peer_set_binding(peer, &binding->remote, &binding->local, GFP_ATOMIC);
+	changed = ovpn6_binding_new(peer, &binding->remote, &binding->local, GFP_ATOMIC);
+	if (changed)
+		ovpn6_peer_rebind(peer, binding, changed);
 	return rcu_dereference(peer->binding);
 }
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from ovpn6.datapath.kernel_open import Kernel, open_kernel
 from ovpn6.datapath.ovpn_netlink.device import OvpnDevice
 from ovpn6.datapath.ovpn_netlink.family import find_family
 from ovpn6.datapath.ovpn_netlink.records import PeerOrder
-from ovpn6.lab import Lab
+from ovpn6.lab import Lab, wait_for
 from ovpn6.lab.process import run
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError
@@ -131,6 +131,58 @@ def test_a_socket_without_peers_is_user_spaces_again() -> None:
             kernel.peers.delete_peer(PeerId(number))
         far.sendto(data, there)
         assert outer.recv(100) == data
+
+
+def test_a_socket_of_ipv4_has_no_peers_that_ipv6_leads_to() -> None:
+    near = Endpoint(IPv4Address("127.0.0.1"), 5000)
+    with device(many=False) as kernel, socket.socket(type=socket.SOCK_DGRAM) as outer:
+        outer.bind(("127.0.0.1", 0))
+        for order in (
+            lambda: kernel.peers.new_peer(PeerOrder(PeerId(1), REMOTE), outer.fileno()),
+            lambda: kernel.peers.set_peer(PeerOrder(PeerId(1), REMOTE)),
+        ):
+            with pytest.raises(HostError, match="cannot send to IPv6") as caught:
+                order()
+            assert caught.value.errno == errno.EAFNOSUPPORT
+            if kernel.peers.peer(PeerId(1)) is None:
+                kernel.peers.new_peer(PeerOrder(PeerId(1), near), outer.fileno())
+
+
+def test_a_user_namespace_may_not_use_a_socket_of_another_one() -> None:
+    program = (
+        "import os\n"
+        "from vm.guest_kmod.test_module import HostError, device, udp, fill\n"
+        "with udp() as theirs:\n"
+        "    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)\n"
+        "    with device() as kernel, udp() as ours:\n"
+        "        for one in theirs, ours:\n"
+        "            try:\n"
+        "                fill(kernel, one, 1)\n"
+        "                print('peers:', len(kernel.peers.peers()))\n"
+        "            except HostError as error:\n"
+        "                print(error)\n"
+    )
+    path = f"PYTHONPATH={Path(__file__).parents[2]}"
+    done = run(["env", path, sys.executable, "-c", program])
+    assert done.stdout == "add peer 0: peer socket is of a namespace that is not yours\npeers: 1\n"
+
+
+def test_a_peer_that_replaces_another_on_its_socket_is_served_by_it() -> None:
+    with device(many=False) as kernel, udp() as outer, udp() as far:
+        remote = Endpoint(IPv6Address("::1"), far.getsockname()[1])
+        for number in (1, 2):
+            kernel.peers.new_peer(PeerOrder(PeerId(number), remote), outer.fileno())
+        assert [state.peer for state in kernel.peers.peers()] == [2]
+        far.sendto(bytes.fromhex("48000002") + bytes(40), ("::1", outer.getsockname()[1]))
+        wait_for(lambda: _received(kernel, 2), 5, "a packet for the second peer")
+        outer.close()
+        wait_for(lambda: not kernel.peers.peers(), 5, "the peer to go with its socket")
+
+
+def _received(kernel: Kernel, peer: int) -> int:
+    state = kernel.peers.peer(PeerId(peer))
+    assert state is not None
+    return state.counters.link_in
 
 
 def test_five_thousand_peers_are_in_one_dump() -> None:
