@@ -52,7 +52,7 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	@sh .ci/packages vm
 	netns-tests/vm/vm build --openvpn3
 	netns-tests/vm/vm kmod
-	$(BIN)/pytest -q netns-tests/vm --ignore netns-tests/vm/guest --ignore netns-tests/vm/guest_kmod
+	$(BIN)/pytest -q netns-tests/vm --ignore-glob 'netns-tests/vm/guest*'
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh $(FORM)
 	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
 
