@@ -1,36 +1,47 @@
 """Makes the kernel's ciphers complete later, in another context: then both of ours always do.
 
-The kernel builds an algorithm when somebody asks for it by its full name, and from then on prefers
-it to the one inside, for everybody.
+The kernel builds an algorithm when somebody asks for it by its full name, here cryptd's, which
+queues; then it is made the first choice for everybody.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
+import os
 import socket
 import sys
-from pathlib import Path
+
+from vm.guest_kmod.kernel_ciphers import UPDATE, best, order, registered
 
 CIPHERS = ("gcm(aes)", "rfc7539(chacha20,poly1305)")
-_ENTRY = re.compile(r"^name\s*: (.*)\ndriver\s*: (.*)\n(?:.*\n)*?priority\s*: (\d+)", re.MULTILINE)
+FIRST = 1_000_000
 
 
 def main() -> int:
     for cipher in CIPHERS:
-        with socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET) as asked:
-            asked.bind(("aead", f"cryptd({cipher})"))
-        preferred = _preferred(cipher)
-        print(f"{cipher} is {preferred}")
-        if not preferred.startswith("cryptd("):
+        driver = _made(cipher)
+        error = order(UPDATE, cipher, driver, FIRST)
+        chosen = best(cipher)
+        print(f"{cipher} is {chosen['driver']}, asynchronous: {chosen['async']}")
+        if error or chosen["async"] != "yes":
+            print(f"{driver} is not preferred: {os.strerror(error)}")
             return 1
     return 0
 
 
-def _preferred(cipher: str) -> str:
-    """The driver that the kernel takes for a cipher."""
-    text = Path("/proc/crypto").read_text(encoding="ascii")
-    found = [(int(level), driver) for name, driver, level in _ENTRY.findall(text) if name == cipher]
-    return max(found)[1] if found else "missing"
+def _made(cipher: str) -> str:
+    """The driver that queues for a cipher."""
+    with (
+        socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET) as asked,
+        # It was made, of whatever in the kernel does not queue by itself, and has that one's name.
+        contextlib.suppress(FileExistsError),
+    ):
+        asked.bind(("aead", f"cryptd({cipher})"))
+    return next(
+        driver
+        for driver, stanza in registered().items()
+        if stanza["name"] == cipher and driver.startswith("cryptd(")
+    )
 
 
 if __name__ == "__main__":

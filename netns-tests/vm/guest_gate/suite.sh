@@ -3,7 +3,7 @@
 # There is no place for caches; the results are carried out.
 modprobe -a udp_tunnel ip6_udp_tunnel
 here=netns-tests/vm/guest_gate
-test -z "$GATE_CIPHERS_LATER" || python3 $here/ciphers_later.py || exit 1
+test -z "$GATE_CIPHERS_LATER" || PYTHONPATH=netns-tests python3 $here/ciphers_later.py || exit 1
 insmod "$VM_RESULTS/ovpn6.ko" compat=1 || exit 1
 test $# -gt 0 || set -- "$here"
 status=0

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import socket
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from vm.guest_kmod.kernel_ciphers import DELETE, NEW, best, order, registered
 from vm.guest_kmod.oracle.scene import HERE, MAINLINE, OURS, scene, seal, wait
 
 from ovpn6.lab.process import run
@@ -19,40 +16,10 @@ from tests.datapath.packets import ip_packet, key_pair
 
 pytestmark = pytest.mark.root
 
-_NETLINK_CRYPTO = 21
-_NEW, _DELETE = 0x10, 0x11
-_PRIORITY = 1
-_NAME = 64
-_AEAD, _TYPE_MASK = 3, 0xF
 CIPHERS = {"AES-256-GCM": "gcm(aes)", "CHACHA20-POLY1305": "rfc7539(chacha20,poly1305)"}
 WRAPPERS = ("cryptd", "pcrypt")
 """What makes another cipher asynchronous; a kernel has the one, the other, or both."""
 PACKETS = 300
-
-
-def _order(command: int, name: str, driver: str, priority: int | None) -> int:
-    """A request about a cipher (``linux/cryptouser.h``); errno or 0."""
-    user = name.encode().ljust(_NAME, b"\0") + driver.encode().ljust(_NAME, b"\0") + bytes(_NAME)
-    user += struct.pack("=IIII", _AEAD, _TYPE_MASK, 0, 0)
-    if priority is not None:
-        user += struct.pack("=HHI", 8, _PRIORITY, priority)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_CRYPTO) as opened:
-        opened.settimeout(60)
-        opened.send(struct.pack("=IHHII", 16 + len(user), command, 5, 1, 0) + user)
-        (code,) = struct.unpack_from("=i", opened.recv(4096), 16)
-    return -code
-
-
-def _registered() -> dict[str, dict[str, str]]:
-    text = Path("/proc/crypto").read_text()
-    stanzas = [dict(re.findall(r"^(\S+)\s*: (.*)$", part, re.M)) for part in text.split("\n\n")]
-    return {stanza["driver"]: stanza for stanza in stanzas if stanza}
-
-
-def _best(name: str) -> dict[str, str]:
-    """What the kernel takes for a name."""
-    there = [stanza for stanza in _registered().values() if stanza["name"] == name]
-    return max(there, key=lambda stanza: int(stanza["priority"]))
 
 
 @pytest.fixture(params=CIPHERS)
@@ -67,22 +34,22 @@ def asynchronous(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
         world.key(world.peer(), key_pair(0, 0, cipher))
     for wrapper in WRAPPERS:
         run(["modprobe", "-q", wrapper], check=False)
-        driver = f"{wrapper}({_best(name)['driver']})"
-        error = _order(_NEW, name, driver, 1_000_000)
+        driver = f"{wrapper}({best(name)['driver']})"
+        error = order(NEW, name, driver, 1_000_000)
         if not error:
             break
         assert error == errno.ENOENT, os.strerror(error)
     else:
         pytest.fail(f"this kernel has neither of {WRAPPERS}")
-    chosen = _best(name)
+    chosen = best(name)
     assert chosen["async"] == "yes", chosen
     yield cipher, chosen["driver"]
     # Keys are freed a while after they went.
-    wait(lambda: _order(_DELETE, name, chosen["driver"], None) == 0, "the cipher goes")
+    wait(lambda: order(DELETE, name, chosen["driver"], None) == 0, "the cipher goes")
 
 
 def _users(driver: str) -> int:
-    return int(_registered()[driver]["refcnt"])
+    return int(registered()[driver]["refcnt"])
 
 
 @pytest.mark.parametrize("module", [OURS, MAINLINE])
