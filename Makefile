@@ -50,7 +50,7 @@ mtu-matrix: $(STAMP) ## every row of packet sizes: paths, families, formats, bot
 
 vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.md; FORM=long: every row); needs root
 	@sh .ci/packages vm
-	netns-tests/vm/vm build --openvpn3
+	netns-tests/vm/vm build --openvpn3 --openvpn26
 	netns-tests/vm/vm kmod
 	$(BIN)/pytest -q netns-tests/vm --ignore-glob 'netns-tests/vm/guest*'
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh $(FORM)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vm import boot, cache, gate_kernel, kmod, ovpncli, root, selftests
+from vm import boot, cache, gate_kernel, kmod, openvpn26_program, ovpncli, root, selftests
 from vm.build import build
 from vm.errors import VmError
 from vm.kernels import NEWEST, Kernel, kernel
@@ -69,6 +69,8 @@ def _build(options: argparse.Namespace) -> int:
     made = build()
     for name in options.kernel or [NEWEST]:
         print(f"{made} with {_kernel(made, name).release}")
+    if options.openvpn26:
+        print(openvpn26_program.install(made))
     if options.openvpn3:
         print(ovpncli.install(made))
     return 0
@@ -128,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
 
     made = commands.add_parser("build", help="make the root and fetch kernels, if not there")
     made.add_argument("--kernel", action="append", help="as for run; may be repeated")
+    made.add_argument(
+        "--openvpn26", action="store_true", help="OpenVPN 2.6 too, beside the root's own 2.7"
+    )
     made.add_argument(
         "--openvpn3", action="store_true", help="OpenVPN 3's ovpncli too, from Debian's source"
     )

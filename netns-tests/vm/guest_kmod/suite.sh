@@ -1,5 +1,6 @@
 #!/bin/sh
-# Our module in the place of mainline's: it comes and goes, then the tests of mainline's run on it.
+# Our module in the place of mainline's: it comes and goes, then the tests of mainline's run on it. At
+# the end it is beside mainline's.
 # There is no place for caches; the results are carried out. Argument: how often it comes and goes.
 turns=${1:-20}
 module="$VM_RESULTS/ovpn6.ko"
@@ -27,3 +28,12 @@ python3 -m pytest -q --durations=5 -p no:cacheprovider --timeout="${OVPN6_TEST_T
 	--junit-xml="$VM_RESULTS/junit.xml" netns-tests/vm/guest_kmod $netlink \
 	$theirs/test_kernel_datapath.py::TestContract \
 	$theirs/test_kernel_datapath.py::test_networks_behind_a_peer_are_kernel_routes
+status=$?
+
+rmmod ovpn6 || exit 1
+# Tunnels between the two, where the kernel has mainline's.
+if modinfo ovpn >/dev/null 2>&1; then
+	sh netns-tests/vm/guest_kmod/oracle/oracle.sh netns-tests/vm/guest_kmod/oracle/test_tunnels.py ||
+		status=$?
+fi
+exit $status
