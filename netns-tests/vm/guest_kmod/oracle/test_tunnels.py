@@ -10,7 +10,7 @@ from vm.guest_kmod.test_interop import OFFLOAD, Case, Program, check
 from ovpn6.lab import Lab, Ovpn6, Underlay
 from ovpn6.pki.authority import Authority
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(360)]
+pytestmark = pytest.mark.root
 
 BY_NAME = Program("ovpn6", Ovpn6, "ovpn6", ("kernel-module ovpn6",))
 CASES = (
