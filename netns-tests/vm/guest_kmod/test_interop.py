@@ -24,7 +24,6 @@ from ovpn6.lab import (
     Tunnel,
     Underlay,
     line,
-    ping,
     transfer,
     wait_for,
     wait_reachable,
@@ -173,10 +172,10 @@ def check(lab: Lab, authority: Authority, case: Case) -> None:
 
 
 def check_both_ways(ends: Ends) -> None:
-    """Pings and an intact transfer of each family."""
+    """Everybody is reached, and an intact transfer of each family. There may be new keys meanwhile,
+    so one ping may be lost."""
     for address in INNER:
         wait_reachable(ends.net.client, address)
-        assert ping(ends.net.client, address).complete, address
         assert transfer(ends.net.client, ends.net.server, address, OCTETS), address
     for address in ends.inner_addresses():
         wait_reachable(ends.net.server, address)
