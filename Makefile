@@ -54,7 +54,7 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	netns-tests/vm/vm kmod
 	$(BIN)/pytest -q netns-tests/vm --ignore-glob 'netns-tests/vm/guest*'
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh $(FORM)
-	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
+	netns-tests/vm/vm run --kmod --limit 1800 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
 
 kmod-oracle: setup ## our kernel module beside mainline's: same answers, same octets; ten minutes; needs root
 	@sh .ci/packages vm
