@@ -1,6 +1,6 @@
 """Outer packets go the way of their socket: by the VRF or the device that it is bound to.
 
-    near: device kmod, a socket  ==link 0, link 1==  far: ADDRESSES on each link
+    near: device kmod, a socket  ==link 0, link 1==  far: FAR
 
 Mainline's module heeds neither.
 """
