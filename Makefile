@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.ovpn6-set-up
 BENCHED := $(VENV)/.ovpn6-bench-set-up
 LINTED  := ovpn6 tests netns-tests bench
 
-.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test kmod-oracle kmod-selftests test bench demo clean fuzz gate
+.PHONY: help setup packages check lint types unit netns-test mtu-matrix vm-test kmod-oracle kmod-selftests test bench demo clean fuzz gate nightly
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -75,6 +75,15 @@ gate: setup ## our kernel module under every check of the kernel, storms and fuz
 	GATE_SECONDS=$(GATE_SECONDS) sh netns-tests/vm/gate.sh
 
 GATE_SECONDS := 600
+
+nightly: setup ## races in our kernel module (KCSAN), its fuzzers an hour each with other draws each day; six hours; needs root
+	@sh .ci/packages vm
+	@sh .ci/packages fuzz
+	netns-tests/vm/vm build --kernel gate --kernel races
+	GATE_SECONDS=$(NIGHTLY_SECONDS) GATE_SEED=$$(date +%Y%j) sh netns-tests/vm/gate.sh races netlink packets
+	$(MAKE) -C kmod fuzz FUZZ_SECONDS=$(NIGHTLY_SECONDS)
+
+NIGHTLY_SECONDS := 3600
 
 bench: setup $(BENCHED) ## ovpn6 beside OpenVPN and wireguard-go, ten minutes (FORM=long: more); needs root
 	@sh .ci/packages bench

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The gate of the kernel module: its tests, storms and fuzzers on the kernel with every check.
 # Each part in a boot of its own, and each whatever became of the ones before. GATE_SECONDS: how long
-# each fuzzer runs. Arguments: the parts, all when there are none.
+# each fuzzer runs; GATE_SEED: another number, other draws. Arguments: the parts; when there are none, all but races, which has a kernel of its own.
 cd "$(dirname "$0")/../.." || exit 1
 vm=netns-tests/vm/vm
 inside=netns-tests/vm/guest_gate
@@ -15,11 +15,12 @@ notices() {
 	test $? -eq 123 || failed="$failed $1"
 }
 
+kernel=gate
 part() {
 	name=$1 limit=$2
 	shift 2
-	$vm run --kernel gate --kmod --limit "$limit" --results ".vm/gate/$name" -- \
-		env GATE_SECONDS="$seconds" "$@" || failed="$failed $name"
+	$vm run --kernel $kernel --kmod --limit "$limit" --results ".vm/gate/$name" -- \
+		env GATE_SECONDS="$seconds" GATE_SEED="${GATE_SEED:-0}" "$@" || failed="$failed $name"
 }
 
 test $# -gt 0 || set -- notices functional storms later faults netlink packets
@@ -42,6 +43,11 @@ for one; do
 	faults) part faults $((seconds + 900)) sh $inside/suite.sh $inside/test_checks.py $inside/test_faults.py ;;
 	netlink) part netlink $((seconds + 900)) sh $inside/suite.sh $inside/test_netlink_fuzz.py ;;
 	packets) part packets $((seconds + 900)) sh $inside/suite.sh $inside/test_packet_fuzz.py ;;
+	races)
+		kernel=races
+		part races $((seconds * 2 + 1200)) sh $inside/suite.sh $inside/test_storms.py
+		kernel=gate
+		;;
 	*)
 		echo "no part is called $one" >&2
 		exit 2

@@ -1,9 +1,10 @@
-"""The kernel of ``make gate``: Debian's sources, as small as the rig can do with, every check on.
+"""The kernels of ``make gate``: Debian's sources, as small as the rig can do with, checks on.
 
     .vm/gate-HASH/       a Debian with compilers, the unpacked source, and what was built of it
 
-What is built stays, also half built: a changed configuration (``gate.config``) or a build that was
-ended goes on where it stood.
+``gate`` has every check but one, ``races`` that one: KCSAN and KASAN exclude each other. What is
+built stays, also half built: a changed configuration (``gate*.config``) or a build that was ended
+goes on where it stood.
 """
 
 from __future__ import annotations
@@ -23,54 +24,63 @@ from vm.errors import VmError
 from vm.kernels import Kernel, modules_of
 from vm.root import command_prefix
 
-NAME = "gate"
-"""What ``--kernel`` calls it."""
+GATE = "gate"
+RACES = "races"
+CHECKS = {GATE: "gate-checks.config", RACES: "gate-races.config"}
+"""What ``--kernel`` calls them, and what each has over the common configuration.
 
-_SUFFIX = "-gate"
-"""The end of its release (``CONFIG_LOCALVERSION``)."""
+A release (``CONFIG_LOCALVERSION``) ends with the name."""
+
 _SOURCE = "linux-source-6.12"
 _PACKAGES = (
     *("make", "gcc-14", "libc6-dev", "libelf-dev", "flex", "bison", "bc"),
     *("xz-utils", "perl-base", "python3-minimal", "kmod"),
 )
-_CONFIGURATION = Path(__file__).with_name("gate.config")
+_COMMON = "gate.config"
 _BUILT = "arch/x86/boot/bzImage"
 _STAMP = "built"
 
 
-def gate_kernel(root: Path) -> Kernel:
-    """The kernel, with its list of modules in ``root``, built when it is not there.
+def gate_kernel(root: Path, name: str) -> Kernel:
+    """A kernel of :data:`CHECKS`, with its list of modules in ``root``, built when it is not there.
 
     Raises :class:`VmError`, also where the configuration loses a line.
     """
     with _alone():
         place = _build_root()
         source = _unpacked_source(place)
-        out = place / "build/out"
+        out = _out(place, name)
         stamp = out / _STAMP
-        digest = _digest(source)
+        configuration = _configuration(name)
+        digest = hashlib.sha256((source + configuration).encode()).hexdigest()
         if not stamp.exists() or stamp.read_text() != digest:
             stamp.unlink(missing_ok=True)
-            _compile(place, source)
+            _compile(place, source, name, configuration)
             stamp.write_text(digest)
         release = (out / "include/config/kernel.release").read_text().strip()
         _install(place, release, root)
     return Kernel(release, out / _BUILT, None)
 
 
+def name_of(release: str) -> str:
+    """Which of :data:`CHECKS` a release (``uname -r``) is, empty for Debian's own kernels."""
+    name = release.rpartition("-")[2]
+    return name if name in CHECKS else ""
+
+
 def is_gate(release: str) -> bool:
-    """Whether a release (``uname -r``) is this kernel's."""
-    return release.endswith(_SUFFIX)
+    """Whether a release is one of :data:`CHECKS`: slow."""
+    return bool(name_of(release))
 
 
 def build_root() -> Path:
-    """Where modules for it are built: the Debian that :func:`gate_kernel` was built in."""
+    """Where modules for them are built: the Debian that they were built in."""
     return _build_root_path()
 
 
-def identity() -> str:
+def identity(name: str) -> str:
     """What the built kernel was made from."""
-    return (_build_root_path() / "build/out" / _STAMP).read_text(encoding="utf-8")
+    return (_out(_build_root_path(), name) / _STAMP).read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -127,38 +137,43 @@ def _unpacked_source(place: Path) -> str:
     return tree.name
 
 
-def _digest(source: str) -> str:
-    state = hashlib.sha256(source.encode())
-    state.update(_CONFIGURATION.read_bytes())
-    return state.hexdigest()
+def _out(place: Path, name: str) -> Path:
+    return place / f"build/out-{name}"
 
 
-def _compile(place: Path, source: str) -> None:
-    out = place / "build/out"
+def _configuration(name: str) -> str:
+    parts = (_COMMON, CHECKS[name])
+    return "\n".join(Path(__file__).with_name(part).read_text("utf-8") for part in parts)
+
+
+def _compile(place: Path, source: str, name: str, configuration: str) -> None:
+    out = _out(place, name)
     out.mkdir(exist_ok=True)
-    shutil.copy(_CONFIGURATION, out / "wanted.config")
-    make = f"make -C /build/source/{source} O=/build/out CC=gcc-14 HOSTCC=gcc-14"
-    _run(place, f"KCONFIG_ALLCONFIG=/build/out/wanted.config {make} allnoconfig", "configuring")
-    lost = _lost_lines(out / ".config")
+    (out / "wanted.config").write_text(configuration, encoding="utf-8")
+    inside = f"/build/{out.name}"
+    make = f"make -C /build/source/{source} O={inside} CC=gcc-14 HOSTCC=gcc-14"
+    _run(place, f"KCONFIG_ALLCONFIG={inside}/wanted.config {make} allnoconfig", "configuring")
+    lost = _lost_lines(configuration, out / ".config")
     if lost:
-        raise VmError(f"{_CONFIGURATION} has lines that do not survive:\n" + "\n".join(lost))
-    say("building the debug kernel: ten minutes of two processors, and more on a busy machine")
+        listed = "\n".join(lost)
+        raise VmError(f"{_COMMON} or {CHECKS[name]} has lines that do not survive:\n{listed}")
+    say(f"building the kernel {name}: ten minutes of two processors, and more on a busy machine")
     _run(place, f"{make} -j$(nproc) bzImage modules", "building")
     # Where the makefile of modules looks for it, and what tells modprobe what is built in.
     _run(
         place,
         f"{make} INSTALL_MOD_PATH=/build/modules modules_install && "
-        "release=$(cat /build/out/include/config/kernel.release) && "
+        f"release=$(cat {inside}/include/config/kernel.release) && "
         "mkdir -p /usr/lib/modules/$release && "
-        "ln -sfn /build/out /usr/lib/modules/$release/build",
+        f"ln -sfn {inside} /usr/lib/modules/$release/build",
         "installing",
     )
 
 
-def _lost_lines(configured: Path) -> list[str]:
+def _lost_lines(configuration: str, configured: Path) -> list[str]:
     """Lines of the wanted configuration that the sources' rules did away with."""
     there = set(configured.read_text(encoding="utf-8").splitlines())
-    wanted = _CONFIGURATION.read_text(encoding="utf-8").splitlines()
+    wanted = configuration.splitlines()
     absent = {line[2:].split()[0] for line in wanted if line.endswith(" is not set")}
     on = {line.split("=")[0] for line in there if line.startswith("CONFIG_")}
     lost = [line for line in wanted if line.startswith("CONFIG_") and line not in there]
@@ -172,7 +187,7 @@ def _run(place: Path, script: str, what: str) -> None:
     except VmError:
         said = (place / log.lstrip("/")).read_text(encoding="utf-8", errors="replace")
         tail = "\n".join(said.splitlines()[-20:])
-        raise VmError(f"{what} the debug kernel failed (all: {place}{log}):\n{tail}") from None
+        raise VmError(f"{what} the kernel failed (all: {place}{log}):\n{tail}") from None
 
 
 def _install(place: Path, release: str, root: Path) -> None:

@@ -93,7 +93,7 @@ def present_build_root() -> Path | None:
 def _compile(root: Path, release: str, log: Path) -> None:
     inside = f"/build/{release}"
     # With Debian's headers everything was looked at already.
-    checks = "CC=gcc-14" if gate_kernel.is_gate(release) else "W=1 C=2"
+    checks = "CC=gcc-14" if gate_kernel.name_of(release) else "W=1 C=2"
     build = (
         f"make -k -C {inside} KERNEL_RELEASE={release} {checks} modules >{inside}/log 2>&1 && "
         # Of the ten megabytes that a guest reads at each load.
@@ -114,8 +114,8 @@ def _compile(root: Path, release: str, log: Path) -> None:
 
 def _build_place(release: str) -> tuple[Path, str]:
     """The Debian that builds for a kernel, and what names the kernel's headers."""
-    if gate_kernel.is_gate(release):
-        return gate_kernel.build_root(), gate_kernel.identity()
+    if name := gate_kernel.name_of(release):
+        return gate_kernel.build_root(), gate_kernel.identity(name)
     root = _build_root()
     _install_headers(root, release)
     return root, ""

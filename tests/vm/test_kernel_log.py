@@ -41,3 +41,9 @@ def test_a_quiet_log_has_no_complaint() -> None:
 def test_a_complaint_is_found_wherever_it_stands(text: str) -> None:
     line = f"[    4.000000] {text}"
     assert complaints(f"{QUIET}{line}\n{QUIET}") == (line,)
+
+
+def test_races_of_our_module_are_complaints_and_the_kernels_own_are_none() -> None:
+    ours = "BUG: KCSAN: data-race in ovpn6_receive [ovpn6] / udp_queue_rcv_one_skb"
+    own = "BUG: KCSAN: data-race in tick_sched_do_timer / tick_sched_do_timer"
+    assert complaints(f"{own}\n{ours}\n{own}\n") == (ours,)

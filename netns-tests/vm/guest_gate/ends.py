@@ -30,6 +30,8 @@ from tests.datapath.packets import key_pair
 SECONDS = float(os.environ.get("GATE_SECONDS", "600"))
 """How long each fuzzer runs; a storm has a tenth of it."""
 STORM = SECONDS / 10
+SEED = int(os.environ.get("GATE_SEED", "0"))
+"""What the fuzzers draw depends on it."""
 NAME = "ovpn6"
 """Of both the netlink family and the link kind."""
 LOOPBACK = IPv6Address("::1")

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from vm.guest_gate import packets
-from vm.guest_gate.ends import SECONDS, close_quietly, device, turns, udp
+from vm.guest_gate.ends import SECONDS, SEED, close_quietly, device, turns, udp
 
 from ovpn6.datapath.kernel_open import Kernel
 from ovpn6.datapath.ovpn_netlink.records import PeerOrder
@@ -106,7 +106,7 @@ def test_no_packet_hurts(scene: Scene) -> None:
     ending = threading.Event()
     out = threading.Thread(target=from_the_stack, args=(scene, ending))
     out.start()
-    dice = random.Random(4)
+    dice = random.Random(f"network {SEED}")
     counts = {"authentic": 0, "spoilt": 0, "noise": 0}
     try:
         # Half of the time for each kind of device.
@@ -141,7 +141,7 @@ def from_the_network(scene: Scene, dice: random.Random) -> str:
 
 def from_the_stack(scene: Scene, ending: threading.Event) -> None:
     """Whole and broken packets, with and without wishes for checksums and cutting."""
-    dice = random.Random(5)
+    dice = random.Random(f"stack {SEED}")
     sent = refused = 0
     while not ending.is_set():
         family = dice.choice((6, 4))
