@@ -57,6 +57,7 @@ def _run(options: argparse.Namespace) -> int:
         results,
         limit=options.limit,
         memory_mib=options.memory,
+        wire=boot.Wire(Path(options.wire).absolute(), options.end) if options.wire else None,
     )
     took = time.monotonic() - started
     if outcome.reason:
@@ -124,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         "--kmod", action="store_true", help=f"build our module first: $VM_RESULTS/{kmod.MODULE}"
     )
     run.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
+    run.add_argument("--wire", metavar="DIR", help="a cable to another guest with the same DIR")
+    run.add_argument("--end", type=int, choices=(0, 1), default=0, help="of the cable, which (0)")
     run.set_defaults(selftests=False)
     run.add_argument("command", nargs="+", metavar="-- COMMAND")
     run.set_defaults(run=_run)
@@ -150,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     theirs.add_argument("--memory", type=int, default=2048, help="MiB of the guest (2048)")
     theirs.add_argument("--results", metavar="DIR", help="where out, rc, dmesg and console go")
     theirs.add_argument("test", nargs="*", help="like test-float; all of UDP when none is named")
-    theirs.set_defaults(run=_selftests)
+    theirs.set_defaults(run=_selftests, wire=None)
 
     inside = commands.add_parser("chroot", help="run a command of the root on this machine")
     inside.add_argument("command", nargs="+", metavar="-- COMMAND")

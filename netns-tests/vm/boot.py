@@ -58,6 +58,24 @@ _COMMAND_LINE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """One end, 0 or 1, of a cable between two guests: sockets in a directory that is there."""
+
+    directory: Path
+    end: int
+
+    def arguments(self) -> tuple[str, ...]:
+        """For the emulator: a network card, the guest's only one."""
+        here, there = (self.directory / f"end{end}" for end in (self.end, 1 - self.end))
+        local, remote = (
+            f"local.type=unix,local.path={here}",
+            f"remote.type=unix,remote.path={there}",
+        )
+        card = f"virtio-net-pci,netdev=wire,mac=52:54:00:00:00:0{self.end + 1}"
+        return ("-netdev", f"dgram,id=wire,{local},{remote}", "-device", card)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended."""
 
@@ -75,6 +93,7 @@ def run(
     *,
     limit: float,
     memory_mib: int = 2048,
+    wire: Wire | None = None,
 ) -> Outcome:
     """Boot, run ``command`` in the checkout for at most ``limit`` seconds, print what it prints."""
     _install_init(root)
@@ -93,6 +112,7 @@ def run(
             )
         }
         arguments = _arguments(kernel, sockets, results / "console", memory_mib)
+        arguments += wire.arguments() if wire else ()
         with _guarded(arguments, results / "qemu.log") as machine:
             end = _follow(machine, servers, results / "out", limit + _END_ALLOWANCE)
     return _judge(results, end)
