@@ -45,7 +45,8 @@ for one; do
 	packets) part packets $((seconds + 900)) sh $inside/suite.sh $inside/test_packet_fuzz.py ;;
 	races)
 		kernel=races
-		part races $((seconds * 2 + 1200)) sh $inside/suite.sh $inside/test_storms.py
+		part races $((seconds * 2 + 1200)) sh $inside/suite.sh $inside/test_storms.py \
+			$inside/test_races.py
 		kernel=gate
 		;;
 	*)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pyroute2 import config
-from vm.gate_kernel import GATE, name_of
+from vm.gate_kernel import GATE, RACES, name_of
 from vm.kernel_log import complaints
 from vm.root import in_guest
 
@@ -21,7 +21,8 @@ if in_guest():
     config.default_communicate_timeout = 60
 
 _HERE = Path(__file__).parent
-_NEED_CHECKS = ("test_checks.py", "test_faults.py")
+_KERNELS = {"test_checks.py": GATE, "test_faults.py": GATE, "test_races.py": RACES}
+"""Files that need a kernel of their own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,8 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE not in item.path.parents:
             continue
-        if not has_module or (item.path.name in _NEED_CHECKS and name_of(release) != GATE):
-            item.add_marker(pytest.mark.skip(reason="needs the debug kernel: make gate"))
+        wanted = _KERNELS.get(item.path.name, name_of(release))
+        if not has_module or name_of(release) != wanted:
+            reason = f"needs our module on the kernel {wanted or GATE}: make gate"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)
