@@ -35,7 +35,7 @@ from ovpn6.datapath.ovpn_netlink.records import PeerOrder
 from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import HostError, UsageError
-from ovpn6.model.flow import ControlReceived, DeviceLost, LinkAccepted, LinkClosed
+from ovpn6.model.flow import ControlReceived, DeviceLost, LinkClosed
 from ovpn6.model.names import Instant, KeyId, KeySlot, LinkId, PeerId
 from ovpn6.model.records import replace
 from ovpn6.model.specs import (
@@ -96,12 +96,7 @@ class KernelDatapath:
         self._watch: KernelWatch | None = None
         self._keepalive: KernelKeepalive | None = None
         self._links = KernelLinks(
-            loop,
-            self._received,
-            lambda listener, link, remote: report(LinkAccepted(listener, link, remote)),
-            self._broken,
-            self._counts,
-            new_link_id,
+            report, loop, self._counts, new_link_id, self._received, self._broken
         )
 
     @property

@@ -12,11 +12,12 @@ import errno
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
-from ovpn6.datapath.errors import Counts, count, count_error, error_name
-from ovpn6.datapath.links import Deliver, Source, no_probes
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.datapath.errors import count, count_error, error_name
+from ovpn6.datapath.links import Source
+from ovpn6.datapath.stream_link import Owner, StreamLink
+from ovpn6.model.addresses import Endpoint
 from ovpn6.model.errors import HostError
 from ovpn6.model.names import LinkId
 
@@ -30,36 +31,19 @@ sent, whatever ``poll`` says."""
 RECEIVE_SIZE = 65_536
 
 
-class KernelTcpLink:
+class KernelTcpLink(StreamLink):
     """One established connection; its only source is None."""
-
-    can_float = False
 
     def __init__(
         self,
         link: LinkId,
         sock: socket.socket,
         remote: Endpoint,
-        deliver: Deliver,
-        counts: Counts,
-        broken: Callable[[KernelTcpLink, str], None],
+        owner: Owner,
         max_length: int,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """``broken`` is called once, from the loop, when the connection has ended.
-
-        ``max_length``: a longer packet means that the remote end does not speak our protocol.
-        """
-        self.link = link
-        self.sock = sock
-        self.remote = remote
-        self._deliver = deliver
-        self._counts = counts
-        self._broken = broken
-        self._max_length = max_length
-        self._loop = loop
+        super().__init__(link, sock, remote, owner, max_length)
         self._attached = False
-        self._closed = False
         self._queue: deque[bytes] = deque()
         self._retry: asyncio.TimerHandle | None = None
 
@@ -110,22 +94,6 @@ class KernelTcpLink:
         if self._retry is None:
             self._flush()
 
-    def send_probe(self, datagram: bytes, source: Source) -> None:
-        """Always ``HostError``."""
-        raise no_probes()
-
-    def source(self, path: Path) -> Source:
-        """None: a connection has one remote end."""
-        return None
-
-    def path(self, source: Source) -> Path:
-        """The connection's path."""
-        return Path(self.link, self.remote)
-
-    def holder(self, source: Source) -> Hashable:
-        """The link itself."""
-        return self.link, None
-
     def close(self) -> None:
         """Try once to send what waits, then close."""
         if not self._closed:
@@ -136,7 +104,7 @@ class KernelTcpLink:
         """The connection is of no more use: close it and say so."""
         if not self._closed:
             self._shut()
-            self._broken(self, reason)
+            self._broken(self.link, reason)
 
     def _receive_message(self) -> bytes | None:
         message = self.sock.recv(RECEIVE_SIZE)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 from ovpn6.datapath.errors import Counts, count, count_error, error_name
-from ovpn6.datapath.links import Deliver, Source, no_probes
+from ovpn6.datapath.links import Source
 from ovpn6.datapath.sockaddr import to_endpoint
-from ovpn6.model.addresses import Endpoint, Path
+from ovpn6.datapath.stream_link import Owner, StreamLink
+from ovpn6.model.addresses import Endpoint
 from ovpn6.model.names import LinkId
 
 QUEUE_OCTETS = 128 * 1024
@@ -25,37 +26,20 @@ ACCEPT_PAUSE = 1.0
 """Seconds without accepting after the host refused (out of descriptors)."""
 
 
-class TcpLink:
+class TcpLink(StreamLink):
     """One established connection; its only source is None."""
-
-    can_float = False
 
     def __init__(
         self,
         link: LinkId,
         sock: socket.socket,
         remote: Endpoint,
-        deliver: Deliver,
-        counts: Counts,
-        broken: Callable[[TcpLink, str], None],
+        owner: Owner,
         max_length: int,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """``broken`` is called once, from the loop, when the connection has ended.
-
-        ``max_length``: a longer frame means that the remote end does not speak our protocol.
-        """
-        self.link = link
-        self.sock = sock
-        self.remote = remote
-        self._deliver = deliver
-        self._counts = counts
-        self._broken = broken
-        self._max_length = max_length
-        self._loop = loop
+        super().__init__(link, sock, remote, owner, max_length)
         self._partial = b""
         self._queue = bytearray()
-        self._closed = False
 
     def readable(self) -> None:
         """Take what waits, up to a budget."""
@@ -102,22 +86,6 @@ class TcpLink:
         if sent < len(data) and not self._closed:
             self._queue += data[sent:]
             self._loop.add_writer(self.sock, self._drain)
-
-    def send_probe(self, datagram: bytes, source: Source) -> None:
-        """Always ``HostError``."""
-        raise no_probes()
-
-    def source(self, path: Path) -> Source:
-        """None: a connection has one remote end."""
-        return None
-
-    def path(self, source: Source) -> Path:
-        """The connection's path."""
-        return Path(self.link, self.remote)
-
-    def holder(self, source: Source) -> Hashable:
-        """The link itself."""
-        return self.link, None
 
     def close(self) -> None:
         """Try once to send what waits, then close."""
@@ -171,7 +139,7 @@ class TcpLink:
         self._loop.remove_writer(self.sock)
         self.sock.close()
         self._queue.clear()
-        self._broken(self, reason)
+        self._broken(self.link, reason)
 
 
 class TcpListener:

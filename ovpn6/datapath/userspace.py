@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import field
 
@@ -13,17 +12,16 @@ from ovpn6.datapath.core import DatapathCore
 from ovpn6.datapath.errors import error_name
 from ovpn6.datapath.interface import Capabilities, ReportSink
 from ovpn6.datapath.keepalive import INTERVAL
-from ovpn6.datapath.links import Link, connect, listen, local_endpoint, open_socket
+from ovpn6.datapath.links import Link
 from ovpn6.datapath.offload.switch import VARIABLE, Offload, refused
-from ovpn6.datapath.tcp_link import TcpLink, TcpListener
 from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.tun_offload import disable_offloads, enable_offloads, has_vnet
-from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
+from ovpn6.datapath.userspace_links import UserspaceLinks
 from ovpn6.model.addresses import Endpoint
 from ovpn6.model.ciphers import CIPHERS
 from ovpn6.model.errors import UsageError
-from ovpn6.model.flow import DeviceLost, LinkAccepted, LinkClosed
-from ovpn6.model.names import Instant, LinkId, Transport
+from ovpn6.model.flow import DeviceLost
+from ovpn6.model.names import Instant, LinkId
 from ovpn6.model.records import dataclass
 from ovpn6.model.specs import DeviceSpec, Framing, LinkSpec, PeerSpec
 from ovpn6.protocol.data_channel import ReplayWindow, UsageLimits
@@ -35,11 +33,6 @@ CAPABILITIES = Capabilities(
     data_epoch=True,
     ecn=True,
 )
-MIN_TCP_FRAME = 4096
-"""Longest frame taken from a TCP connection, unless the tunnel's MTU needs more. What another
-protocol's first two bytes would mean as a length is longer (TLS: 0x1603)."""
-FRAME_ROOM = 256
-"""Octets beyond the MTU that a data packet may need."""
 REPLAY_WARNING_INTERVAL = 10
 """Ticks between warnings about replays."""
 
@@ -98,11 +91,10 @@ class UserspaceDatapath(DatapathCore):
             self._worker.label_flows(options.flow_secret)
         self._loop = loop
         self._options = options
-        self._new_link_id = new_link_id
         self._open_device = open_device
-        self._mtu = 0
-        self._links: dict[LinkId, UdpLink | TcpLink] = {}
-        self._listeners: dict[LinkId, TcpListener] = {}
+        self._links = UserspaceLinks(
+            report, loop, self._counts, new_link_id, self._worker, self._peers, options.without
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._replays_warned = 0
@@ -115,7 +107,7 @@ class UserspaceDatapath(DatapathCore):
         without = self._options.without
         tunnel, name = self._open_device(spec, Offload.TUN not in without)
         self._worker.tunnel = tunnel
-        self._mtu = mtu
+        self._links.mtu = mtu
         if has_vnet(tunnel):
             granted = enable_offloads(tunnel, without)
             self._worker.use_vnet(os.writev, granted.uso)
@@ -137,31 +129,10 @@ class UserspaceDatapath(DatapathCore):
     # --- links ----------------------------------------------------------------------------------
 
     async def open_link(self, link: LinkId, spec: LinkSpec) -> Endpoint:
-        if link in self._links or link in self._listeners:
-            raise UsageError(f"link {link} is open")
-        sock = open_socket(spec)
-        if spec.transport is Transport.UDP:
-            self._open_udp(link, sock, spec)
-        elif spec.remote is None:
-            listen(sock)
-            listener = TcpListener(link, sock, self._accepted, self._counts, self._loop)
-            self._listeners[link] = listener
-            self._loop.add_reader(sock, listener.readable)
-        else:
-            await connect(sock, spec)
-            self._open_tcp(link, sock, spec.remote)
-        return local_endpoint(sock)
+        return await self._links.open(link, spec)
 
     def close_link(self, link: LinkId) -> None:
-        listener = self._listeners.pop(link, None)
-        if listener is not None:
-            self._loop.remove_reader(listener.sock)
-            listener.close()
-        opened = self._links.pop(link, None)
-        if opened is not None:
-            self._peers.unlink(opened)
-            self._loop.remove_reader(opened.sock)
-            opened.close()
+        self._links.close(link)
 
     # --- peers ----------------------------------------------------------------------------------
 
@@ -176,49 +147,14 @@ class UserspaceDatapath(DatapathCore):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for link in [*self._links, *self._listeners]:
-            self.close_link(link)
+        self._links.close_all()
         self.close_device()
         self._forget_peers()
 
     # --- helpers --------------------------------------------------------------------------------
 
     def _find_link(self, link: LinkId) -> Link | None:
-        return self._links.get(link)
-
-    def _open_udp(self, link: LinkId, sock: socket.socket, spec: LinkSpec) -> None:
-        kind = MultihomeUdpLink if spec.options.multihome else UdpLink
-        opened = kind(link, sock, self._worker.received, self._counts, self._options.without)
-        self._links[link] = opened
-        self._loop.add_reader(sock, self._readable, opened)
-
-    def _open_tcp(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
-        opened = TcpLink(
-            link,
-            sock,
-            remote,
-            self._worker.received,
-            self._counts,
-            self._broken,
-            max(MIN_TCP_FRAME, self._mtu + FRAME_ROOM),
-            self._loop,
-        )
-        self._links[link] = opened
-        self._loop.add_reader(sock, self._readable, opened)
-
-    def _readable(self, link: UdpLink | TcpLink) -> None:
-        link.readable()
-        self._worker.flush()
-
-    def _accepted(self, listener: LinkId, sock: socket.socket, remote: Endpoint) -> None:
-        link = self._new_link_id()
-        self._open_tcp(link, sock, remote)
-        self._report(LinkAccepted(listener, link, remote))
-
-    def _broken(self, link: TcpLink, reason: str) -> None:
-        self._links.pop(link.link, None)
-        self._peers.unlink(link)
-        self._report(LinkClosed(link.link, reason))
+        return self._links.find(link)
 
     def _device_lost(self, error: OSError) -> None:
         self.close_device()

@@ -52,10 +52,11 @@ from ovpn6.datapath.links import (
     open_socket,
 )
 from ovpn6.datapath.offload.switch import Offload
+from ovpn6.datapath.stream_link import longest_frame
 from ovpn6.datapath.tcp_link import TcpListener
 from ovpn6.datapath.tun import open_tun, open_tun_queues
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
-from ovpn6.datapath.userspace import FRAME_ROOM, MIN_TCP_FRAME, UserspaceOptions
+from ovpn6.datapath.userspace import UserspaceOptions
 from ovpn6.model.addresses import Endpoint, IPNetwork, Path
 from ovpn6.model.errors import HostError, UsageError
 from ovpn6.model.flow import LinkAccepted
@@ -422,8 +423,7 @@ class FastpathDatapath:
     def _open_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         self._links[link] = sock
         self._streams[link] = remote
-        most = min(65_535, max(MIN_TCP_FRAME, self._mtu + FRAME_ROOM))
-        self._worker.add_stream(link, sock.fileno(), most)
+        self._worker.add_stream(link, sock.fileno(), longest_frame(self._mtu))
 
     def _accepted(self, listener: LinkId, sock: socket.socket, remote: Endpoint) -> None:
         link = self._new_link_id()
