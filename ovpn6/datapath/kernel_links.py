@@ -20,7 +20,7 @@ from ovpn6.model.specs import LinkSpec
 
 
 class KernelLinks(OpenLinks[UdpLink | KernelTcpLink]):
-    """The kernel removes the peers of a socket that is closed."""
+    """Each is read for control packets. The kernel removes the peers of one that is closed."""
 
     def __init__(
         self,

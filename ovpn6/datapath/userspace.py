@@ -14,6 +14,7 @@ from ovpn6.datapath.interface import Capabilities, ReportSink
 from ovpn6.datapath.keepalive import INTERVAL
 from ovpn6.datapath.links import Link
 from ovpn6.datapath.offload.switch import VARIABLE, Offload, refused
+from ovpn6.datapath.replay_warnings import ReplayWarnings
 from ovpn6.datapath.tun import open_tun
 from ovpn6.datapath.tun_offload import disable_offloads, enable_offloads, has_vnet
 from ovpn6.datapath.userspace_links import UserspaceLinks
@@ -97,7 +98,7 @@ class UserspaceDatapath(DatapathCore):
         )
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._replays_warned = 0
+        self._replays = ReplayWarnings(options.mute_replay_warnings)
 
     # --- device ---------------------------------------------------------------------------------
 
@@ -165,14 +166,4 @@ class UserspaceDatapath(DatapathCore):
         self._keepalive.tick(Instant(self._loop.time()))
         self._ticks += 1
         if self._ticks % REPLAY_WARNING_INTERVAL == 0:
-            self._warn_of_replays()
-
-    def _warn_of_replays(self) -> None:
-        replays = self._counts.get("data replay", 0)
-        if replays > self._replays_warned and not self._options.mute_replay_warnings:
-            log.warning(
-                "%d data packets dropped as replays since the last warning; a link that reorders "
-                "or repeats packets causes them too (replay-window, mute-replay-warnings)",
-                replays - self._replays_warned,
-            )
-        self._replays_warned = replays
+            self._replays.look(self._counts.get("data replay", 0))

@@ -35,6 +35,7 @@ from ovpn6.datapath.fastpath.reports import (
 from ovpn6.datapath.fastpath.routes import Claims
 from ovpn6.datapath.interface import Capabilities, Drops, ReportSink
 from ovpn6.datapath.links import no_probes
+from ovpn6.datapath.replay_warnings import ReplayWarnings
 from ovpn6.datapath.tun import open_tun, open_tun_queues
 from ovpn6.datapath.udp_link import MultihomeUdpLink, UdpLink
 from ovpn6.datapath.userspace import UserspaceOptions
@@ -104,7 +105,7 @@ class FastpathDatapath:
         self._device: Device | None = None
         self._specs: dict[PeerId, PeerSpec] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._replays_warned = 0
+        self._replays = ReplayWarnings(options.mute_replay_warnings)
         self._closed = False
 
     @property
@@ -329,11 +330,4 @@ class FastpathDatapath:
 
     def _warn_of_replays(self) -> None:
         self._warn_later()
-        replays = self.drops().counts.get("data replay", 0)
-        if replays > self._replays_warned and not self._options.mute_replay_warnings:
-            log.warning(
-                "%d data packets dropped as replays since the last warning; a link that reorders "
-                "or repeats packets causes them too (replay-window, mute-replay-warnings)",
-                replays - self._replays_warned,
-            )
-        self._replays_warned = replays
+        self._replays.look(self.drops().counts.get("data replay", 0))
