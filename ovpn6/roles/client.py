@@ -34,7 +34,6 @@ from ovpn6.roles.client_news import (
     Then,
     log,
 )
-from ovpn6.roles.client_plan import Tunnel
 from ovpn6.roles.client_session import Session, Target
 from ovpn6.roles.client_settings import link_spec, unusable
 from ovpn6.roles.client_states import ClientState, Move, move
@@ -106,9 +105,7 @@ class ClientRole:
     def status(self) -> RoleStatus:
         """Now."""
         session, since = self._session, self._connected_at
-        known = None
-        if session is not None and since is not None:
-            known = session.status(self._wallet.current.username, since)
+        known = session.status(since) if session is not None and since is not None else None
         peers = () if known is None else (known,)
         return RoleStatus(False, self._state.value, peers, dict(self._counts))
 
@@ -175,33 +172,12 @@ class ClientRole:
             return []
         if getattr(report, "peer", None) != session.tunnel.peer:
             return []
-        match report:
-            case flow.PeerFloated():
-                line = log(Level.INFO, f"Peer floated to {report.path}")
-                fits = self._run(session.floated(report.path, now), now)
-                way = self._host.make_way(report.path.remote.address)
-                return [line, *way, *fits, *self._ipchange(session)]
-            case flow.KeyConfirmed():
-                return self._run(session.key_confirmed(report.key_id), now)
-            case flow.KeyWornOut():
-                return self._run(session.renegotiate(now), now)
-            case flow.PeerExpired():
-                return self._expired(session.tunnel, now)
-            case flow.PeerInactive():
-                line = log(Level.INFO, "Inactivity timeout (--inactive), exiting")
-                return [line, *self._end(Ending("inactive", Then.EXIT, goodbye=True), now)]
-            case flow.PeerExited():
-                line = log(Level.INFO, "OCC exit message received by peer")
-                return [line, *self._end(Ending("remote-exit"), now)]
-            case _:
-                return []
-
-    def _expired(self, tunnel: Tunnel, now: Instant) -> list[Action]:
-        if tunnel.ping_exit:
-            line = log(Level.INFO, "Inactivity timeout (--ping-exit), exiting")
-            return [line, *self._end(Ending("ping-exit", Then.EXIT), now)]
-        line = log(Level.INFO, "Inactivity timeout (--ping-restart), restarting")
-        return [line, *self._end(Ending("ping-restart"), now)]
+        if not isinstance(report, flow.PeerFloated):
+            return self._run(session.reported(report, now), now)
+        line = log(Level.INFO, f"Peer floated to {report.path}")
+        fits = self._run(session.floated(report.path, now), now)
+        way = self._host.make_way(report.path.remote.address)
+        return [line, *way, *fits, *self._ipchange(session)]
 
     def _signal(self, signal: Signal, now: Instant) -> list[Action]:
         line = log(Level.INFO, f"{signal.value}[hard,] received")

@@ -1,4 +1,5 @@
-"""When things are due: a heap that forgets what was set anew. PURE."""
+"""When things are due: one moment, the first of several, and a heap that forgets what was set anew.
+PURE."""
 
 from __future__ import annotations
 
@@ -9,6 +10,16 @@ from typing import Generic, TypeVar
 from ovpn6.model.names import Instant
 
 K = TypeVar("K", bound=Hashable)
+
+
+def is_due(moment: Instant | None, now: Instant) -> bool:
+    """Whether the moment has come; None never does."""
+    return moment is not None and now >= moment
+
+
+def earliest(*moments: Instant | None) -> Instant | None:
+    """The first of them, leaving those out that never come."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 class Deadlines(Generic[K]):

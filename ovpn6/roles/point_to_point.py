@@ -38,7 +38,7 @@ from ovpn6.roles.point_to_point_admission import Admission, Admitted
 from ovpn6.roles.point_to_point_links import Links, Place
 from ovpn6.roles.point_to_point_listener import Listener
 from ovpn6.roles.point_to_point_plan import link_spec, may_come, plan_tunnel
-from ovpn6.roles.point_to_point_session import PeerSession, ending_of
+from ovpn6.roles.point_to_point_session import PeerSession
 
 MAX_REASONS = 64
 """Reasons for drops that are counted apart."""
@@ -213,18 +213,12 @@ class PointToPointRole:
             return []
         if getattr(report, "peer", None) != session.tunnel.peer:
             return []
-        match report:
-            case flow.PeerFloated():
-                line = log(Level.INFO, f"Peer floated to {report.path}")
-                fits = self._run(session, session.floated(report.path, now), now)
-                way = self._host.make_way(report.path.remote.address)
-                return [line, *way, *fits, *self._ipchange(session)]
-            case flow.KeyConfirmed():
-                return self._run(session, session.key_confirmed(report.key_id), now)
-            case flow.KeyWornOut():
-                return self._run(session, session.renegotiate(now), now)
-            case _:
-                return self._run(session, ending_of(report, session.tunnel), now)
+        if not isinstance(report, flow.PeerFloated):
+            return self._run(session, session.reported(report, now), now)
+        line = log(Level.INFO, f"Peer floated to {report.path}")
+        fits = self._run(session, session.floated(report.path, now), now)
+        way = self._host.make_way(report.path.remote.address)
+        return [line, *way, *fits, *self._ipchange(session)]
 
     def _device_lost(self, lost: flow.DeviceLost, now: Instant) -> list[Action]:
         """Somebody removed the device under us: begin anew with a device of our own."""
