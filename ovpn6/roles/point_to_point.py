@@ -5,7 +5,7 @@ other's address begins; both may. There is at most one session that carries data
 come in its place: a peer that was restarted begins anew beside the old session, which goes when the
 new one is authenticated.
 
-Parts, beside those of the client that are used here as they are (dialler, host): one session
+Parts: what it has in common with a client (``one_peer_role``), one session
 (``point_to_point_session``), who may begin one (``point_to_point_admission``), the sockets
 (``point_to_point_links``), what follows from the configuration (``point_to_point_plan``).
 
@@ -14,41 +14,40 @@ Source: OpenVPN ``ssl.c`` (tls_pre_decrypt, tls_multi_process), ``init.c`` (do_u
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from ovpn6.config.schema import Remote
 from ovpn6.model import flow
 from ovpn6.model.addresses import Endpoint, Path
-from ovpn6.model.errors import PeerError, UsageError
-from ovpn6.model.flow import Action, Finish, Input, OpenLink, Outcome
-from ovpn6.model.names import Instant, Level, LinkId, Signal, Transport
-from ovpn6.model.status import RoleStatus
-from ovpn6.roles.client_dialer import Dialer, Orders
-from ovpn6.roles.client_env import ipchange_arguments, peer_environment
-from ovpn6.roles.client_farewell import Farewell
-from ovpn6.roles.client_host import HostSide, Milestones
-from ovpn6.roles.client_jobs import JobIds
+from ovpn6.model.errors import HostError, PeerError, UsageError
+from ovpn6.model.flow import Action, Finish, Input, OpenLink
+from ovpn6.model.names import Instant, Level, LinkId, Transport
+from ovpn6.roles.client_env import peer_environment
+from ovpn6.roles.client_host import Milestones
 from ovpn6.roles.client_news import Answered, Authenticated, Configured, Ending, Step, Then, log
 from ovpn6.roles.client_plan import Tunnel
-from ovpn6.roles.client_settings import unusable
 from ovpn6.roles.client_states import Move
+from ovpn6.roles.deadlines import earliest
 from ovpn6.roles.interface import RoleContext
+from ovpn6.roles.one_peer_role import OnePeerRole
 from ovpn6.roles.point_to_point_admission import Admission, Admitted
 from ovpn6.roles.point_to_point_links import Links, Place
 from ovpn6.roles.point_to_point_listener import Listener
 from ovpn6.roles.point_to_point_plan import link_spec, may_come, plan_tunnel
 from ovpn6.roles.point_to_point_session import PeerSession
 
-MAX_REASONS = 64
-"""Reasons for drops that are counted apart."""
 STALE = 3.0
 """Seconds after which a handshake that hears nothing gives way to another."""
 
-_MOVES = {Move.LOOK_UP: "RESOLVE", Move.DIAL: "CONNECTING", Move.LOST: "RECONNECTING"}
+_MOVES = {
+    Move.LOOK_UP: "RESOLVE",
+    Move.DIAL: "CONNECTING",
+    Move.LOST: "RECONNECTING",
+    Move.STOP: "EXITING",
+}
 
 
-class PointToPointRole:
+class PointToPointRole(OnePeerRole):
     """See :class:`ovpn6.roles.interface.Role`. The context must have a point-to-point configuration
     and, by the part in TLS, ``acceptor`` or ``wrapping``."""
 
@@ -56,27 +55,18 @@ class PointToPointRole:
         client, both = context.config.client, context.config.point_to_point
         if client is None or both is None:
             raise UsageError("not one of two equal ends")
-        self._context = context
+        listener = None
+        if both.passive is not None:
+            listener = Listener(self._listen, client.connect_retry[0])
+        super().__init__(context, client, listener)
         self._both = both
-        self._client = client
         self._entry = both.passive or client.remotes[0]
-        ids = JobIds()
-        orders = Orders(self._note, self._dial, self._lost, self._give_up)
-        self._dialer: Dialer | Listener
-        if both.passive is None:
-            self._dialer = Dialer(client, context.entropy, ids, orders)
-        else:
-            self._dialer = Listener(self._listen, client.connect_retry[0])
-        self._host = HostSide(context, ids)
         self._links = Links()
         self._admission = Admission(context)
         self._active: PeerSession | None = None
         self._candidate: PeerSession | None = None
-        self._word = "CONNECTING"
-        self._connected_at: Instant | None = None
-        self._farewell: Farewell | None = None
+        self._said = "CONNECTING"
         self._is_over = False
-        self._counts: Counter[str] = Counter()
 
     # --- the interface -------------------------------------------------------------------------
 
@@ -84,87 +74,65 @@ class PointToPointRole:
         """Take one input."""
         if self._is_over and not isinstance(happened, flow.ScriptFinished):
             return []
-        match happened:
-            case flow.Started():
-                return self._started(happened, now)
-            case flow.Tick():
-                return self._tick(now)
-            case flow.ControlReceived():
-                return self._received(happened, now)
-            case flow.LinkOpened():
-                return self._opened(happened, now)
-            case flow.LinkAccepted():
-                return self._came(happened, now)
-            case flow.LinkClosed():
-                return self._closed(happened, now)
-            case flow.HostResolved():
-                return self._dialer.resolved(happened, now)
-            case flow.ScriptFinished():
-                return self._host.jobs.finish(happened.job, happened.result, now)
-            case flow.SignalReceived():
-                return self._signal(happened.signal, now)
-            case flow.ActionFailed():
-                return self._refused(happened, now)
-            case flow.DeviceLost():
-                return self._device_lost(happened, now)
-            case flow.PacketTooBig() if self._active is not None:
-                return self._run(self._active, self._active.too_big(happened, now), now)
-            case _:
-                return self._reported(happened, now)
+        if isinstance(happened, flow.LinkAccepted):
+            return self._came(happened, now)
+        return super().step(happened, now)
 
     def next_deadline(self) -> Instant | None:
         """When a ``Tick`` is wanted."""
         if self._is_over:
             return None
         parts = (self._dialer, self._host, self._active, self._candidate, self._farewell)
-        moments = [part.next_deadline() for part in parts if part is not None]
-        moments.append(self._links.next_deadline(self._used_links()))
-        return min((moment for moment in moments if moment is not None), default=None)
+        moments = (part.next_deadline() for part in parts if part is not None)
+        return earliest(*moments, self._links.next_deadline(self._used_links()))
 
-    def status(self) -> RoleStatus:
-        """Now."""
-        active, since = self._active, self._connected_at
-        known = active.status(since) if active is not None and since is not None else None
-        peers = () if known is None else (known,)
-        return RoleStatus(False, self._state(), peers, dict(self._counts))
+    # --- where it stands -----------------------------------------------------------------------
+
+    @property
+    def _current(self) -> PeerSession | None:
+        return self._active
+
+    @property
+    def _word(self) -> str:
+        if self._is_leaving or self._is_over:
+            return "EXITING"
+        return "CONNECTED" if self._connected_at is not None else self._said
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._farewell is not None
+
+    @property
+    def _is_pausing(self) -> bool:
+        return self._links.place is None and not self._is_leaving
+
+    def _note(self, how: Move) -> None:
+        self._said = _MOVES[how]
 
     # --- inputs --------------------------------------------------------------------------------
-
-    def _started(self, started: flow.Started, now: Instant) -> list[Action]:
-        self._host.device = started.device
-        reason = unusable(self._client)
-        if reason:
-            return self._give_up(reason, now)
-        return self._stand_up(self._dialer.attempt, now)
 
     def _tick(self, now: Instant) -> list[Action]:
         actions = self._host.tick(now)
         for session in (self._active, self._candidate):
             if session is not None and session in (self._active, self._candidate):
-                actions += self._run(session, session.tick(now), now)
+                actions += self._run_for(session, session.tick(now), now)
         if self._farewell is not None and self._active is not None:
-            actions += self._run(self._active, self._farewell.tick(now), now)
+            actions += self._run(self._farewell.tick(now), now)
         actions += self._links.impatient(self._used_links(), now)
         return actions + self._dialer.tick(now)
 
-    def _received(self, received: flow.ControlReceived, now: Instant) -> list[Action]:
+    def _take(self, received: flow.ControlReceived, now: Instant) -> list[Action]:
         path, datagram = received.path, received.datagram
-        try:
-            for session in (self._active, self._candidate):
-                if session is not None and session.owns(path, datagram):
-                    return self._run(session, session.receive(path, datagram, now), now)
-            return self._stranger(path, datagram, now)
-        except PeerError as error:
-            reason = str(error)
-            known = reason in self._counts or len(self._counts) < MAX_REASONS
-            self._counts[reason if known else "other"] += 1
-            return []
+        for session in (self._active, self._candidate):
+            if session is not None and session.owns(path, datagram):
+                return self._run_for(session, session.receive(path, datagram, now), now)
+        return self._stranger(path, datagram, now)
 
     def _opened(self, opened: flow.LinkOpened, now: Instant) -> list[Action]:
         place = self._links.place
         if place is None or place.link != opened.link or self._farewell is not None:
             return []
-        self._word = "WAIT"
+        self._said = "WAIT"
         name = place.entry.transport.value.upper()
         whom = str(place.endpoint) if place.endpoint is not None else "[undef]"
         line = log(Level.INFO, f"{name} link local (bound): {opened.local}, remote: {whom}")
@@ -206,62 +174,14 @@ class PointToPointRole:
             return [line, *self._end(Ending("connection-reset", hurry=True), now)]
         return []
 
-    def _reported(self, report: Input, now: Instant) -> list[Action]:
-        """What the datapath says of our peer."""
-        session = self._active
-        if session is None or session.tunnel is None or self._farewell is not None:
+    def _not_opened(self, link: LinkId, error: HostError, now: Instant) -> list[Action]:
+        if not self._links.knows(link):
             return []
-        if getattr(report, "peer", None) != session.tunnel.peer:
-            return []
-        if not isinstance(report, flow.PeerFloated):
-            return self._run(session, session.reported(report, now), now)
-        line = log(Level.INFO, f"Peer floated to {report.path}")
-        fits = self._run(session, session.floated(report.path, now), now)
-        way = self._host.make_way(report.path.remote.address)
-        return [line, *way, *fits, *self._ipchange(session)]
-
-    def _device_lost(self, lost: flow.DeviceLost, now: Instant) -> list[Action]:
-        """Somebody removed the device under us: begin anew with a device of our own."""
-        line = log(Level.ERROR, f"tunnel device lost: {lost.reason}, restarting")
-        if self._farewell is not None:
-            return [line]
-        return [line, *self._stop(Finish(Outcome.RESTART, "device-lost"), now)]
-
-    def _signal(self, signal: Signal, now: Instant) -> list[Action]:
-        line = log(Level.INFO, f"{signal.value}[hard,] received")
-        match signal:
-            case Signal.TERM | Signal.INT:
-                ending = Ending(signal.value.lower(), Then.EXIT, goodbye=True)
-                return [line, *self._end(ending, now)]
-            case Signal.HUP if self._farewell is None:
-                return [line, *self._stop(Finish(Outcome.RELOAD, "sighup"), now)]
-            case Signal.USR1 if self._links.place is None and self._farewell is None:
-                return [line, *self._dialer.hurry(now)]
-            case Signal.USR1:
-                return [line, *self._end(Ending("sigusr1"), now)]
-            case _:
-                return []
-
-    def _refused(self, failed: flow.ActionFailed, now: Instant) -> list[Action]:
-        """The host did not do what we asked."""
-        action, line = failed.action, log(Level.ERROR, str(failed.error))
-        if isinstance(action, flow.SendProbe):
-            session = self._active
-            if session is None:
-                return []
-            return self._run(session, session.probe_refused(action, failed.error, now), now)
-        if isinstance(action, OpenLink):
-            if not self._links.knows(action.link):
-                return []
-            self._links.lost(action.link)
-            if self._both.passive is not None:
-                return self._give_up(f"Exiting due to fatal error: {failed.error}", now)
-            return [line, *self._end(Ending("socket-error", hurry=True), now)]
-        if isinstance(action, flow.AddPeer | flow.InstallKey):
-            return [line, *self._end(Ending("datapath-error"), now)]
-        if isinstance(action, flow.ApplyHost) and self._host.refused(action.plan):
-            return self._give_up(f"Exiting due to fatal error: {failed.error}", now)
-        return [line]
+        self._links.lost(link)
+        if self._both.passive is not None:
+            return self._up_failed(str(error), now)
+        line = log(Level.ERROR, str(error))
+        return [line, *self._end(Ending("socket-error", hurry=True), now)]
 
     # --- who may begin -------------------------------------------------------------------------
 
@@ -271,7 +191,7 @@ class PointToPointRole:
         if session is None:
             return []
         self._candidate = session
-        return self._run(session, session.initiate(now), now)
+        return self._run_for(session, session.initiate(now), now)
 
     def _stranger(self, path: Path, datagram: bytes, now: Instant) -> list[Action]:
         """Of no session. Raises ``PeerError`` when it is to be counted and dropped."""
@@ -289,19 +209,22 @@ class PointToPointRole:
             return found
         self._candidate = found.session
         actions = self._leave(older) if older is not None else []
-        return actions + self._run(found.session, found.steps, now)
+        return actions + self._run_for(found.session, found.steps, now)
 
     # --- a session's steps ---------------------------------------------------------------------
 
-    def _run(self, session: PeerSession, steps: list[Step], now: Instant) -> list[Action]:
-        """Carry out actions and act on news, in order; nothing follows the end of the session."""
+    def _run(self, steps: list[Step], now: Instant) -> list[Action]:
+        return self._run_for(self._active, steps, now) if self._active is not None else []
+
+    def _run_for(self, session: PeerSession, steps: list[Step], now: Instant) -> list[Action]:
+        """As ``_run``, for a session that need not be the current one."""
         actions: list[Action] = []
         for step in steps:
             match step:
                 case Ending():
                     return actions + self._ended(session, step, now)
                 case Answered():
-                    self._word = "AUTH"
+                    self._said = "AUTH"
                 case Authenticated():
                     actions += self._promote(session)
                 case Configured():
@@ -353,11 +276,6 @@ class PointToPointRole:
             return []
         return self._links.leave(session.path)
 
-    def _ipchange(self, session: PeerSession) -> list[Action]:
-        endpoint = session.path.remote
-        who = peer_environment(endpoint, session.identity)
-        return self._host.ipchange(ipchange_arguments(endpoint), who)
-
     # --- attempts and losses -------------------------------------------------------------------
 
     def _stand_up(self, then: Callable[[Instant], list[Action]], now: Instant) -> list[Action]:
@@ -369,9 +287,6 @@ class PointToPointRole:
         milestones = Milestones(_nothing, then, self._up_failed)
         return [*notices, *self._host.bring_up(tunnel, {}, milestones, now)]
 
-    def _up_failed(self, reason: str, now: Instant) -> list[Action]:
-        return self._give_up(f"Exiting due to fatal error: {reason}", now)
-
     def _listen(self, now: Instant) -> list[Action]:
         return self._open(self._entry, None)
 
@@ -380,75 +295,21 @@ class PointToPointRole:
 
     def _open(self, entry: Remote, endpoint: Endpoint | None) -> list[Action]:
         place = self._links.take_place(entry, endpoint)
-        self._word = "CONNECTING"
+        self._said = "CONNECTING"
         return [OpenLink(place.link, link_spec(self._context.config, entry, endpoint))]
 
-    def _end(self, ending: Ending, now: Instant) -> list[Action]:
-        """The end of all, or the operator's wish for it."""
-        if self._farewell is not None:
-            return self._take_leave(now)
-        if ending.then is Then.RECONNECT:
-            return self._lost(ending, now)
-        return self._stop(Finish(Outcome.EXIT, ending.reason), now, goodbye=ending.goodbye)
-
-    def _lost(self, ending: Ending, now: Instant) -> list[Action]:
-        self._note(Move.LOST)
-        line = log(Level.NOTICE, f"SIGUSR1[soft,{ending.reason}] received, process restarting")
-        actions = [line, *self._dialer.cancel(), *self._close_all()]
-
-        def try_again(later: Instant) -> list[Action]:
-            return self._stand_up(lambda up: self._dialer.after(ending, up), later)
-
-        return actions + self._host.release(ending.reason, try_again, now)
-
-    def _close_all(self) -> list[Action]:
+    def _close(self) -> list[Action]:
         sessions = [each for each in (self._active, self._candidate) if each is not None]
         self._active = self._candidate = None
         self._connected_at = None
         closed = [action for session in sessions for action in session.close()]
         return closed + self._links.close()
 
-    # --- the end -------------------------------------------------------------------------------
-
-    def _stop(self, finish: Finish, now: Instant, *, goodbye: bool = False) -> list[Action]:
-        """Say goodbye where that is wanted and possible, take everything down, finish."""
-        whom = self._active if goodbye and self._connected_at is not None else None
-        self._farewell = Farewell(whom, finish, now)
-        actions = self._dialer.cancel()
-        if whom is None or not self._farewell.is_long:
-            return actions + self._take_leave(now)
-        line = log(Level.INFO, f"{finish.reason} received, sending exit notification to peer")
-        return [*actions, line, *self._run(whom, self._farewell.tick(now), now)]
-
-    def _take_leave(self, now: Instant) -> list[Action]:
-        """The goodbye is said, or a second signal was impatient."""
-        farewell = self._farewell
-        if farewell is None or farewell.is_over:
-            return []
-        farewell.is_over = True
-        actions = self._close_all()
-        reason = farewell.finish.reason
-        return actions + self._host.take_down(reason, lambda later: self._over(farewell), now)
-
-    def _over(self, farewell: Farewell) -> list[Action]:
+    def _finish(self, finish: Finish) -> list[Action]:
         self._is_over = True
-        return [farewell.finish]
-
-    def _give_up(self, reason: str, now: Instant) -> list[Action]:
-        """A fatal error: as OpenVPN, exit at once without ``down``."""
-        self._is_over = True
-        finish = Finish(Outcome.EXIT, reason, code=1)
-        return [log(Level.FATAL, reason), *self._dialer.cancel(), finish]
+        return super()._finish(finish)
 
     # --- helpers -------------------------------------------------------------------------------
-
-    def _note(self, how: Move) -> None:
-        self._word = _MOVES[how]
-
-    def _state(self) -> str:
-        if self._farewell is not None or self._is_over:
-            return "EXITING"
-        return "CONNECTED" if self._connected_at is not None else self._word
 
     def _used_links(self) -> set[LinkId]:
         return {each.path.link for each in (self._active, self._candidate) if each is not None}
