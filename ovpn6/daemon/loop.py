@@ -6,11 +6,11 @@ One consumer, so nothing here needs a lock. The clock is the event loop's, monot
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ovpn6.daemon.inbox import Inbox
+from ovpn6.model.errors import bug_text
 from ovpn6.model.flow import (
     Action,
     ControlReceived,
@@ -50,7 +50,8 @@ OF_REMOTE_ENDS = (
     PeerFloated,
     PeerInactive,
 )
-"""Inputs that remote ends cause: a bug that one of them finds must not end the daemon."""
+"""Inputs that remote ends cause: a bug that one of them finds must not end the daemon. (A session's
+own time is the role's affair: a tick is about all of them.)"""
 
 
 class Executes(Protocol):
@@ -123,12 +124,8 @@ class RoleLoop:
         try:
             actions = self._role.step(happened, now)
         except Exception as error:  # A remote end must not be able to end the daemon.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self._complain(
-                f"BUG: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
-                f"{type(happened).__name__} was dropped",
-                self.serving,
-            )
+            dropped = type(happened).__name__
+            self._complain(f"{bug_text(error)}; {dropped} was dropped", self.serving)
             return None
         finally:
             self._handled = None

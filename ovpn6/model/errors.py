@@ -54,3 +54,12 @@ class HostError(Ovpn6Error):
 
 class UsageError(Ovpn6Error):
     """Our own code called something in a way its contract forbids."""
+
+
+def bug_text(error: Exception) -> str:
+    """An exception that nobody expected, in one line: what, and where it was raised."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else "?"
+    return f"BUG: {type(error).__name__}: {error} ({place})"

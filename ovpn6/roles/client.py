@@ -82,7 +82,7 @@ class ClientRole(OnePeerRole):
     def _tick(self, now: Instant) -> list[Action]:
         actions = self._host.tick(now)
         if self._session is not None:
-            actions += self._run(self._session.tick(now), now)
+            actions += self._run(self._tick_session(self._session, now), now)
         if self._farewell is not None:
             actions += self._run(self._farewell.tick(now), now)
         return actions + self._dialer.tick(now)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from ovpn6.config.schema import ClientConfig, Remote
 from ovpn6.model import flow
 from ovpn6.model.addresses import Endpoint
-from ovpn6.model.errors import HostError, PeerError
+from ovpn6.model.errors import HostError, PeerError, bug_text
 from ovpn6.model.flow import Action, Finish, Input, OpenLink, Outcome
 from ovpn6.model.names import Instant, Level, LinkId, Signal
 from ovpn6.model.status import RoleStatus
@@ -169,6 +169,14 @@ class OnePeerRole(ABC):
             known = reason in self._counts or len(self._counts) < MAX_REASONS
             self._counts[reason if known else "other"] += 1
             return []
+
+    def _tick_session(self, session: OnePeerSession, now: Instant) -> list[Step]:
+        """A bug that the peer finds ends the session, and not the daemon."""
+        try:
+            return session.tick(now)
+        except Exception as error:
+            line = log(Level.ERROR, f"{bug_text(error)}; the session was dropped")
+            return [line, Ending("bug")]
 
     def _device_lost(self, lost: flow.DeviceLost, now: Instant) -> list[Action]:
         """Somebody removed the device under us: begin anew with a device of our own."""

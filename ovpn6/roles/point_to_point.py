@@ -115,7 +115,7 @@ class PointToPointRole(OnePeerRole):
         actions = self._host.tick(now)
         for session in (self._active, self._candidate):
             if session is not None and session in (self._active, self._candidate):
-                actions += self._run_for(session, session.tick(now), now)
+                actions += self._run_for(session, self._tick_session(session, now), now)
         if self._farewell is not None and self._active is not None:
             actions += self._run(self._farewell.tick(now), now)
         actions += self._links.impatient(self._used_links(), now)

@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from ovpn6.model.errors import UsageError
+from ovpn6.model.errors import UsageError, bug_text
 from ovpn6.model.flow import (
     Action,
     ActionFailed,
@@ -127,13 +128,25 @@ class ServerRole:
             if kind is TimerKind.PEER:
                 peer = core.peers.get(PeerId(number))
                 if peer is not None:
-                    self._peer_due(peer, now)
+                    self._guarded(peer, partial(self._peer_due, peer, now), now)
             elif kind is TimerKind.LINK:
                 server_admission.link_idle(core, LinkId(number), now)
             elif kind is TimerKind.SHUTDOWN:
                 server_host.shutdown_due(core, self._life, now)
             elif kind is TimerKind.SAVE_POOL:
                 server_leave.save_pool(core, now)
+        while core.events:
+            peer, event = core.events.popleft()
+            self._guarded(peer, partial(server_session.handle, core, peer, event, now), now)
+
+    def _guarded(self, peer: ServerPeer, do: Callable[[], None], now: Instant) -> None:
+        """A bug that one client finds in its own time ends its session, and nobody else's."""
+        try:
+            do()
+        except Exception as error:
+            why = f"{bug_text(error)}; the session was dropped"
+            self._core.stranger(why, peer.about, now, Level.ERROR)
+            server_leave.forget(self._core, peer, now)
 
     def _peer_due(self, peer: ServerPeer, now: Instant) -> None:
         core = self._core

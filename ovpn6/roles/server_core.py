@@ -245,7 +245,7 @@ class ServerCore:
         known = reason in self.counts or len(self.counts) < _MOST_REASONS
         self.counts[reason if known else "other reasons"] += 1
 
-    def stranger(self, reason: str, about: str, now: Instant) -> None:
+    def stranger(self, reason: str, about: str, now: Instant, level: Level = Level.INFO) -> None:
         """Count what a stranger did; log it when that reason was not logged for a while."""
         reason = reason[:_LONGEST_REASON]
         self.count(reason)
@@ -257,7 +257,7 @@ class ServerCore:
             if len(self._last_log) >= _MOST_REASONS:
                 return
         self._last_log[reason] = now
-        self.emit(Log(Level.INFO, f"dropped: {reason} ({self.counts[reason]} so far)", about))
+        self.emit(Log(level, f"dropped: {reason} ({self.counts[reason]} so far)", about))
 
     def _forget_logged(self, now: Instant) -> None:
         """Reasons of a while ago make room for new ones."""

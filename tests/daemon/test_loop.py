@@ -157,7 +157,8 @@ def test_what_a_remote_end_causes_may_break_the_role_but_not_the_daemon(
         ScriptedRole(answer), Started("tun0"), happened, SignalReceived(Signal.TERM)
     )
     assert finish == END
-    assert complaints[0].startswith(f"{about} BUG: IndexError: out of range")
+    assert complaints[0].startswith(f"{about} BUG: IndexError: out of range (")
+    assert f"{__file__}:" in complaints[0]
 
 
 def test_any_other_broken_step_ends_the_daemon() -> None:

@@ -181,6 +181,7 @@ class World:
     never answers; a socket to an ``unreachable`` address fails, one to a ``stalled`` address never
     opens; ``lose`` decides of each datagram whether it is lost. ``outer_mtu`` is every path's,
     ``interface_mtu`` what our own interface takes. Probes take ``probe_delay`` seconds longer.
+    While ``tls_breaks`` each of our negotiations finds a bug of ours.
     """
 
     def __init__(
@@ -201,6 +202,7 @@ class World:
         self.probe_delay = 0.0
         self.unreachable: set[Endpoint] = set()
         self.stalled: set[Endpoint] = set()
+        self.tls_breaks = False
         self.now = Instant(1000.0)
         self.actions: list[Action] = []
         self.times: list[Instant] = []
@@ -209,7 +211,7 @@ class World:
         self.role = ClientRole(
             RoleContext(
                 config=self.config,
-                tls=lambda: FakeTls(is_server=False, entropy=entropy),
+                tls=lambda: self._tls(entropy),
                 entropy=entropy,
                 wall_offset=WALL_OFFSET,
                 ciphers=CIPHERS,
@@ -318,6 +320,11 @@ class World:
         return [action.spec.remote for action in self.of(flow.OpenLink)]
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _tls(self, entropy: Callable[[int], bytes]) -> FakeTls:
+        if self.tls_breaks:
+            raise IndexError("out of range")
+        return FakeTls(is_server=False, entropy=entropy)
 
     def _next_moment(self) -> float | None:
         moments = [self._queue[0][0] if self._queue else None, self.role.next_deadline()]

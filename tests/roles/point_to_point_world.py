@@ -96,6 +96,8 @@ class End:
         self.actions: list[Action] = []
         self.links: dict[LinkId, Endpoint | None] = {}
         self.deaf = False
+        self.tls_breaks = False
+        """Each of its negotiations finds a bug of ours."""
         self.outer_mtu: int | None = None
         """Of the path from here, where it is not the pair's."""
         self._pair = pair
@@ -119,7 +121,7 @@ class End:
         self.role = PointToPointRole(
             RoleContext(
                 config=self.config,
-                tls=lambda: FakeTls(is_server=self._is_server, entropy=entropy),
+                tls=lambda: self._tls(entropy),
                 entropy=entropy,
                 wall_offset=0.0,
                 ciphers=tuple(self._wish.ciphers),
@@ -161,6 +163,11 @@ class End:
     def state(self) -> str:
         """The role's word for it."""
         return self.role.status().state
+
+    def _tls(self, entropy: Callable[[int], bytes]) -> FakeTls:
+        if self.tls_breaks:
+            raise IndexError("out of range")
+        return FakeTls(is_server=self._is_server, entropy=entropy)
 
     def _carry_out(self, action: Action) -> None:
         match action:

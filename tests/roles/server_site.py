@@ -219,6 +219,8 @@ class Site:
         """Actions that the host refuses."""
         self.outer_mtu = 1500
         """Of every path."""
+        self.tls_breaks = 0
+        """So many negotiations from now on find a bug of ours."""
         self.finished: Finish | None = None
         self._inputs: deque[Input] = deque()
         self._busy = False
@@ -229,7 +231,7 @@ class Site:
         self.role = ServerRole(
             RoleContext(
                 config=config or config_of(),
-                tls=lambda: _ServerTls(self, entropy),
+                tls=lambda: self._tls(entropy),
                 entropy=entropy,
                 wall_offset=WALL_OFFSET,
                 ciphers=DEFAULT_DATA_CIPHERS,
@@ -318,6 +320,12 @@ class Site:
     def kinds(self, *kinds: type[Action]) -> list[Action]:
         """The actions of some kinds so far, in order."""
         return [action for action in self.actions if isinstance(action, kinds)]
+
+    def _tls(self, entropy: Callable[[int], bytes]) -> FakeTls:
+        if self.tls_breaks:
+            self.tls_breaks -= 1
+            raise IndexError("out of range")
+        return _ServerTls(self, entropy)
 
     def _perform(self, action: Action) -> None:
         match action:

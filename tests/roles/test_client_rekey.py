@@ -121,3 +121,13 @@ def test_a_failed_renegotiation_leaves_the_working_key_alone() -> None:
     world.run(lambda: world.logged("TLS Error: TLS handshake failed"))
     assert world.state == "CONNECTED"
     assert not world.of(InstallKey)
+
+
+def test_bug_in_a_session_s_own_time_leads_to_another_session() -> None:
+    world = connected(reneg_sec=10)
+    world.tls_breaks = True
+    world.run(lambda: world.logged("BUG: IndexError: out of range"))
+    assert world.of(flow.RemovePeer) == [flow.RemovePeer(PEER)]
+    assert world.state == "RECONNECTING"
+    world.tls_breaks = False
+    world.run(lambda: bool(world.of(flow.Announce)))

@@ -281,6 +281,16 @@ def test_silence_begins_anew_and_keeps_what_persist_tun_keeps(persist: bool) -> 
     pair.run(lambda: all(end.announced == 2 for end in pair.ends))
 
 
+def test_bug_in_a_session_s_own_time_leads_to_another_session() -> None:
+    pair = Pair(Wish(control=ControlConfig(reneg_sec=30)), TO_SERVER).connect()
+    pair.server.tls_breaks = True
+    pair.run(lambda: pair.server.logged("BUG: IndexError: out of range"))
+    assert pair.server.kinds(AddPeer, RemovePeer) == ["AddPeer", "RemovePeer"]
+    pair.server.tls_breaks = False
+    pair.client.tell(flow.SignalReceived(Signal.USR1))
+    pair.run(lambda: all(end.announced == 2 for end in pair.ends))
+
+
 def test_ping_exit_and_inactivity_end_the_process() -> None:
     data = DataConfig(keepalive=Keepalive(1, 4), ping_exit=True)
     pair = Pair(Wish(data=data), TO_SERVER).connect()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from ovpn6.config.schema import ScriptsConfig
+from ovpn6.config.schema import ControlConfig, ScriptsConfig
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.flow import ControlReceived, Log, PeerExpired, PeerFloated, SendControl
-from ovpn6.model.names import KeyId, LinkId, MessageId, SessionId
+from ovpn6.model.names import KeyId, KeySlot, LinkId, MessageId, SessionId
 from ovpn6.protocol.packets import ControlPacket, Opcode
 from tests.roles.server_site import Site, config_of
 
@@ -85,6 +85,16 @@ def test_resets_beside_a_living_session_are_answered_once_in_a_while() -> None:
     site.pass_time(1)
     site.give(ControlReceived(victim.path, reset(100)))
     assert len(site.kinds(SendControl)) == 3
+
+
+def test_bug_that_one_client_finds_in_its_own_time_ends_its_session_alone() -> None:
+    site = Site(config_of(control=ControlConfig(reneg_sec=100, reneg_sec_min=100)))
+    mallory, bob = site.connected("mallory"), site.connected("bob")
+    site.tls_breaks = 1
+    site.pass_time(101)
+    assert mallory.peer not in site.datapath.peers
+    assert "BUG: IndexError: out of range" in site.log()
+    assert site.datapath.keys[bob.peer][KeySlot.PRIMARY] == 1, "renegotiated in the same tick"
 
 
 def reset(number: int) -> bytes:
