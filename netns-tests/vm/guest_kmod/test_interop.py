@@ -90,9 +90,10 @@ class Case:
 
     @property
     def loses_at_the_server(self) -> bool:
-        """A client in user space seals with new keys before OpenVPN's process has given them to
-        the kernel, which does not wait for it; with mainline's module as well."""
-        return self.server is OFFLOAD and self.client.kind == "tun"
+        """Where one end is in the kernel and one in user space, the client seals with new keys
+        before OpenVPN's process at the server has them in place, by tenths of a second on a busy
+        machine. So it is with mainline's module, where the server is the one in the kernel."""
+        return self.server.kind != self.client.kind
 
 
 CASES = (
