@@ -56,9 +56,10 @@ vm-test: setup ## what needs a kernel of its own, in a virtual machine (docs/vm.
 	netns-tests/vm/vm run --limit 2400 --results .vm/vm-test -- sh netns-tests/vm/guest/suite.sh $(FORM)
 	netns-tests/vm/vm run --kmod --limit 1800 --results .vm/kmod-test -- sh netns-tests/vm/guest_kmod/suite.sh
 
-kmod-oracle: setup ## our kernel module beside mainline's: same answers, same octets; ten minutes; needs root
+kmod-oracle: setup ## our kernel module beside mainline's: same answers, same octets, a tunnel between; ten minutes; needs root
 	@sh .ci/packages vm
 	netns-tests/vm/vm run --kmod --limit 1200 --results .vm/kmod-oracle -- sh netns-tests/vm/guest_kmod/oracle/oracle.sh
+	sh netns-tests/vm/two_kernels.sh
 
 kmod-selftests: setup ## the kernel's own tests of ovpn, on mainline's module and on ours; half an hour; needs root
 	@sh .ci/packages vm

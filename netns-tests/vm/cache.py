@@ -29,7 +29,7 @@ RUNS = CACHE / "runs"
 KEPT_RUNS = 10
 
 _OURS = (
-    *("apt", "runs", "vm-test", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
+    *("apt", "runs", "vm-test", "two-kernels", "ovpncli-*", "unpacked-*", "root-*.users", "lock"),
     *("kbuild-*", "kbuild.partial", "kmod-*", "selftests-*"),
     *("gate", "gate-*", "gate.partial", "gate.lock"),
     # The scratch root of ``make bench``.
