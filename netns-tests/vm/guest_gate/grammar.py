@@ -135,6 +135,11 @@ class Grammar:
                 inside.append(self._nest(attribute.number, below))
             else:
                 inside.append(Node(attribute.number, self._value(policy.set, attribute)))
+        if policy.set == "PREFIX" and self._dice.random() < 0.8:
+            # A whole address has no bits beyond: so prefixes are lawful, and meet.
+            found = {node.number: node for node in inside}
+            address = found.get(known["IPV4"].number) or found[known["IPV6"].number]
+            found[known["LENGTH"].number].value = self._number(8 * len(address.value))
         return Node(number, inside=inside, is_nest=True, flags=_NESTED)
 
     def _chosen(self, policy: contract.Policy) -> list[str]:
