@@ -39,6 +39,9 @@ def _traced(events: tuple[str, ...]) -> Iterator[None]:
     enabled = [_TRACING / "events" / event / "enable" for event in events]
     (_TRACING / "trace").write_text("")
     (_TRACING / "buffer_size_kb").write_text("16384")
+    # Names of processes are of no use here, and switch on tracing in the scheduler, whose code the
+    # emulator then may see half written over (guest/steady.py).
+    (_TRACING / "options/record-cmd").write_text("0")
     for path in enabled:
         path.write_text("1")
     (_TRACING / "tracing_on").write_text("1")
