@@ -47,3 +47,17 @@ def test_races_of_our_module_are_complaints_and_the_kernels_own_are_none() -> No
     ours = "BUG: KCSAN: data-race in ovpn6_receive [ovpn6] / udp_queue_rcv_one_skb"
     own = "BUG: KCSAN: data-race in tick_sched_do_timer / tick_sched_do_timer"
     assert complaints(f"{own}\n{ours}\n{own}\n") == (ours,)
+
+
+def test_a_list_that_nftables_walks_its_own_way_is_no_complaint_and_another_one_is() -> None:
+    def said(place: str) -> str:
+        return (
+            "[  613.754370] WARNING: suspicious RCU usage\n"
+            "[  613.754856] 6.12.117-gate #4 Tainted: G           O\n"
+            "[  613.755038] -----------------------------\n"
+            f"[  613.755067] {place} RCU-list traversed in non-reader section!!\n"
+        )
+
+    assert complaints(said("net/netfilter/nf_tables_api.c:4470")) == ()
+    ours = said("/build/kmod/src/peer.c:10")
+    assert complaints(ours) == (ours.splitlines()[0],)
