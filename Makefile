@@ -66,7 +66,7 @@ kmod-selftests: setup ## the kernel's own tests of ovpn, on mainline's module an
 	netns-tests/vm/vm selftests --results .vm/kmod-selftests
 
 # One after the other, and each whatever became of the one before.
-test: setup ## everything: set-up, check, netns-test, vm-test; under an hour
+test: setup ## everything: set-up, check, netns-test, vm-test; an hour
 	$(MAKE) --keep-going --jobs=1 check netns-test vm-test
 
 # The kernel is built once, from Debian's sources, and kept.
@@ -77,7 +77,7 @@ gate: setup ## our kernel module under every check of the kernel, storms and fuz
 
 GATE_SECONDS := 600
 
-nightly: setup ## races in our kernel module (KCSAN), its fuzzers an hour each with other draws each day; six hours; needs root
+nightly: setup ## races in our kernel module (KCSAN), its fuzzers an hour each with other draws each day; needs root
 	@sh .ci/packages vm
 	@sh .ci/packages fuzz
 	netns-tests/vm/vm build --kernel gate --kernel races

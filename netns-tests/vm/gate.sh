@@ -1,7 +1,8 @@
 #!/bin/sh
 # The gate of the kernel module: its tests, storms and fuzzers on the kernel with every check.
 # Each part in a boot of its own, and each whatever became of the ones before. GATE_SECONDS: how long
-# each fuzzer runs; GATE_SEED: another number, other draws. Arguments: the parts; when there are none, all but races, which has a kernel of its own.
+# each fuzzer runs; GATE_SEED: another number, other draws. Arguments: the parts; when there are none,
+# all but races, which has a kernel of its own.
 cd "$(dirname "$0")/../.." || exit 1
 vm=netns-tests/vm/vm
 inside=netns-tests/vm/guest_gate

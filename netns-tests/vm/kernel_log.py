@@ -22,15 +22,14 @@ _OURS = "[ovpn6]"
 _RCU = "suspicious RCU usage"
 _NFTABLES = re.compile(r"\bnet/netfilter/\S+ RCU-list traversed in non-reader section")
 """nftables of 6.12 walks lists under its mutex without saying so (PROVE_RCU_LIST)."""
-_PLACE_WITHIN = 4
-"""Lines from the complaint to its place in the source."""
+_LINES_TO_PLACE = 3
+"""From the complaint to its place in the source."""
 
 
 def complaints(log: str) -> tuple[str, ...]:
     """The lines of a kernel log that fail a run, in order.
 
-    Races count where our module has a part in them: the kernel itself has many that it knows of.
-    So it has lists of nftables.
+    Not the kernel's own: races in which our module has no part, and how nftables walks its lists.
     """
     lines = log.splitlines()
     found = (number for number, line in enumerate(lines) if _COMPLAINTS.search(line))
@@ -41,5 +40,5 @@ def _is_known(lines: list[str], number: int) -> bool:
     line = lines[number]
     if _RACE.search(line):
         return _OURS not in line
-    following = lines[number + 1 : number + _PLACE_WITHIN]
+    following = lines[number + 1 : number + 1 + _LINES_TO_PLACE]
     return _RCU in line and any(_NFTABLES.search(place) for place in following)

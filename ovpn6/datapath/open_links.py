@@ -88,7 +88,7 @@ class OpenLinks(Generic[Opened]):
         raise NotImplementedError
 
     def _take_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> Opened:
-        """A connection, which is established."""
+        """A connection, which is established. Raises ``HostError``; closes it then."""
         raise NotImplementedError
 
     def _release(self, link: LinkId, opened: Opened) -> None:

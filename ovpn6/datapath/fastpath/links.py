@@ -92,7 +92,12 @@ class FastpathLinks(OpenLinks[UdpLink | socket.socket]):
 
     def _take_stream(self, link: LinkId, sock: socket.socket, remote: Endpoint) -> socket.socket:
         self._queue.streams[link] = remote
-        self._lanes.worker.add_stream(link, sock.fileno(), longest_frame(self.mtu))
+        try:
+            self._lanes.worker.add_stream(link, sock.fileno(), longest_frame(self.mtu))
+        except OSError as error:
+            del self._queue.streams[link]
+            sock.close()
+            raise host_error("watch a connection", error) from None
         return sock
 
     def _release(self, link: LinkId, opened: UdpLink | socket.socket) -> None:
