@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
 #include <linux/inetdevice.h>
+#include <linux/random.h>
 #include <net/ip_tunnels.h>
 
 #include "compat.h"
@@ -129,6 +130,9 @@ static int device_make(struct net_device *dev, struct nlattr *data[],
 		device->mode = nla_get_u8(data[OVPN6_LINK_MODE]);
 	mutex_init(&device->lock);
 	xa_init_flags(&device->peers, XA_FLAGS_ACCOUNT);
+	hash_init(device->places);
+	spin_lock_init(&device->places_lock);
+	device->place_seed = get_random_u32();
 	ovpn6_prefixes_init(&device->prefixes[0], 32, &device->lock);
 	ovpn6_prefixes_init(&device->prefixes[1], 128, &device->lock);
 	device->network_changes = 1;

@@ -3,6 +3,7 @@
 #ifndef OVPN6_DEVICE_H
 #define OVPN6_DEVICE_H
 
+#include <linux/hashtable.h>
 #include <linux/mutex.h>
 #include <linux/xarray.h>
 #include <net/genetlink.h>
@@ -13,6 +14,9 @@
 #include "prefix.h"
 
 struct ovpn6_peer;
+
+/* Places in the table of where peers are: a few thousand peers make short lists. */
+#define OVPN6_PLACES_BITS 10
 
 /**
  * struct ovpn6_face - a link kind with the netlink family that its devices are ordered by
@@ -32,10 +36,13 @@ struct ovpn6_face {
  * @mode: one peer that gets everything, or many
  * @lock: held by whoever changes @peers, @only, @prefixes, @is_dying, @network_changes or a peer of
  *	the device.
- *	Order: RTNL, this, a socket's lock, a peer's lock
+ *	Order: RTNL, this, a socket's lock, a peer's lock, @places_lock
  * @is_dying: no peer may be added any more
  * @peers: by id
  * @only: the peer of a device for one
+ * @places: bindings by where they are, of a device for many
+ * @places_lock: held by whoever changes @places
+ * @place_seed: nobody can choose addresses that meet in one place
  * @prefixes: from inner addresses to peers, IPv4 and IPv6, of a device for many
  * @network_changes: how often networks behind peers came and went, from 1 on
  * @gro_cells: what received packets are merged in
@@ -47,6 +54,9 @@ struct ovpn6_device {
 	bool is_dying;
 	struct xarray peers;
 	struct ovpn6_peer __rcu *only;
+	DECLARE_HASHTABLE(places, OVPN6_PLACES_BITS);
+	spinlock_t places_lock;
+	u32 place_seed;
 	struct ovpn6_prefixes prefixes[2];
 	u32 network_changes;
 	struct gro_cells gro_cells;

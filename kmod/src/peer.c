@@ -12,14 +12,6 @@
 #include "notify.h"
 #include "socket.h"
 
-static void binding_free(struct rcu_head *rcu)
-{
-	struct ovpn6_binding *binding = container_of(rcu, struct ovpn6_binding, rcu);
-
-	dst_cache_destroy(&binding->cache);
-	kfree(binding);
-}
-
 static void peer_free(struct rcu_head *rcu)
 {
 	struct ovpn6_peer *peer = container_of(rcu, struct ovpn6_peer, rcu);
@@ -28,8 +20,7 @@ static void peer_free(struct rcu_head *rcu)
 
 	ovpn6_keys_free(&peer->keys);
 	/* Nobody is left who could read it. */
-	if (binding)
-		binding_free(&binding->rcu);
+	ovpn6_binding_drop(binding);
 	if (peer->socket)
 		ovpn6_socket_put(peer->socket);
 	free_percpu(peer->statistics);
@@ -139,99 +130,6 @@ int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn)
 }
 
 /**
- * ovpn6_binding_new - where a peer is to be
- * @peer: held in whichever way; nothing of it changes
- * @remote: its outer address
- * @local: ours; unspecified leaves it to routing
- * @flags: of the allocation
- *
- * Return: the binding, NULL without memory.
- */
-struct ovpn6_binding *ovpn6_binding_new(const struct ovpn6_peer *peer,
-					const struct ovpn6_endpoint *remote,
-					const struct in6_addr *local, gfp_t flags)
-{
-	struct ovpn6_binding *binding = kzalloc(sizeof(*binding), flags);
-
-	if (!binding)
-		return NULL;
-	if (dst_cache_init(&binding->cache, flags)) {
-		kfree(binding);
-		return NULL;
-	}
-	binding->remote = *remote;
-	binding->local = *local;
-	binding->mark = READ_ONCE(peer->socket->sk->sk_mark);
-	binding->device = READ_ONCE(peer->socket->sk->sk_bound_dev_if);
-	return binding;
-}
-
-/**
- * ovpn6_binding_drop - one that no peer has
- * @binding: NULL does nothing
- */
-void ovpn6_binding_drop(struct ovpn6_binding *binding)
-{
-	if (binding)
-		binding_free(&binding->rcu);
-}
-
-/**
- * ovpn6_peer_bind - a peer is there from now on
- * @peer: held in whichever way
- * @binding: the peer takes it over
- */
-void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding)
-{
-	struct ovpn6_binding *former;
-
-	spin_lock_bh(&peer->lock);
-	former = rcu_replace_pointer(peer->binding, binding, lockdep_is_held(&peer->lock));
-	spin_unlock_bh(&peer->lock);
-	if (former)
-		call_rcu(&former->rcu, binding_free);
-}
-
-/**
- * ovpn6_peer_rebind - a peer is there from now on, if nothing was said meanwhile
- * @peer: under RCU
- * @former: where it is believed to be
- * @binding: taken over, or dropped
- */
-void ovpn6_peer_rebind(struct ovpn6_peer *peer, struct ovpn6_binding *former,
-		       struct ovpn6_binding *binding)
-{
-	bool is_same;
-
-	spin_lock_bh(&peer->lock);
-	is_same = rcu_access_pointer(peer->binding) == former;
-	if (is_same)
-		rcu_assign_pointer(peer->binding, binding);
-	spin_unlock_bh(&peer->lock);
-	call_rcu(is_same ? &former->rcu : &binding->rcu, binding_free);
-}
-
-/**
- * ovpn6_peer_set_binding - say where a peer is
- * @peer: held in whichever way
- * @remote: its outer address
- * @local: ours; unspecified leaves it to routing
- * @flags: of the allocation
- *
- * Return: 0 or -ENOMEM.
- */
-int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
-			   const struct in6_addr *local, gfp_t flags)
-{
-	struct ovpn6_binding *binding = ovpn6_binding_new(peer, remote, local, flags);
-
-	if (!binding)
-		return -ENOMEM;
-	ovpn6_peer_bind(peer, binding);
-	return 0;
-}
-
-/**
  * ovpn6_peer_publish - let a peer be found
  * @peer: complete, on its socket; its device's lock held. The device takes over the reference
  *
@@ -248,6 +146,8 @@ int ovpn6_peer_publish(struct ovpn6_peer *peer)
 	if (device->mode == OVPN6_MODE_P2P) {
 		rcu_assign_pointer(device->only, peer);
 		netif_carrier_on(device->dev);
+	} else {
+		ovpn6_binding_show(peer);
 	}
 	return 0;
 }
@@ -266,6 +166,7 @@ void ovpn6_peer_remove(struct ovpn6_peer *peer, enum ovpn6_delete_reason reason)
 	peer->is_gone = true;
 	spin_unlock_bh(&peer->lock);
 	xa_erase(&device->peers, peer->id);
+	ovpn6_binding_hide(peer);
 	if (rcu_access_pointer(device->only) == peer) {
 		RCU_INIT_POINTER(device->only, NULL);
 		netif_carrier_off(device->dev);

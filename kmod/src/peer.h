@@ -6,31 +6,12 @@
 #include <linux/refcount.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/workqueue.h>
-#include <net/dst_cache.h>
 
+#include "binding.h"
 #include "device.h"
-#include "endpoint.h"
 #include "key.h"
 
 struct ovpn6_socket;
-
-/**
- * struct ovpn6_binding - where a peer is, and the way there; replaced, never changed
- * @remote: its outer address
- * @local: ours towards it; unspecified leaves it to routing
- * @mark: of the socket when this was made
- * @device: that the socket was bound to then, 0 for none
- * @cache: the route
- * @rcu: frees it behind its last reader
- */
-struct ovpn6_binding {
-	struct ovpn6_endpoint remote;
-	struct in6_addr local;
-	u32 mark;
-	int device;
-	struct dst_cache cache;
-	struct rcu_head rcu;
-};
 
 /**
  * struct ovpn6_counts - of one direction on one side
@@ -105,15 +86,6 @@ struct ovpn6_peer *ovpn6_peer_new(struct ovpn6_device *device, u32 id);
 int ovpn6_peer_set_vpn(struct ovpn6_peer *peer, const struct in6_addr *vpn);
 bool ovpn6_peer_has_vpn(const struct ovpn6_peer *peer, const struct ovpn6_prefixes *prefixes,
 			const u8 *address);
-struct ovpn6_binding *ovpn6_binding_new(const struct ovpn6_peer *peer,
-					const struct ovpn6_endpoint *remote,
-					const struct in6_addr *local, gfp_t flags);
-void ovpn6_binding_drop(struct ovpn6_binding *binding);
-void ovpn6_peer_bind(struct ovpn6_peer *peer, struct ovpn6_binding *binding);
-void ovpn6_peer_rebind(struct ovpn6_peer *peer, struct ovpn6_binding *former,
-		       struct ovpn6_binding *binding);
-int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
-			   const struct in6_addr *local, gfp_t flags);
 int ovpn6_peer_publish(struct ovpn6_peer *peer);
 void ovpn6_peer_remove(struct ovpn6_peer *peer, enum ovpn6_delete_reason reason);
 void ovpn6_peers_remove_all(struct ovpn6_device *device, enum ovpn6_delete_reason reason);

@@ -204,28 +204,27 @@ drop:
 	kfree_skb(skb);
 }
 
-/* A peer without an id of its own is known by where it is: on a device for one there is no other. */
-static bool is_from(const struct ovpn6_peer *peer, const struct ovpn6_packet *packet, u32 id)
+static bool is_from(const struct ovpn6_peer *peer, const struct ovpn6_packet *packet)
 {
 	const struct ovpn6_binding *binding = rcu_dereference(peer->binding);
 
-	if (id != OVPN6_LARGEST_PEER_ID)
-		return id == peer->id;
 	return binding && ovpn6_same_endpoint(&binding->remote, &packet->from);
 }
 
+/* A packet without a peer id is of whoever is where it came from. */
 static struct ovpn6_peer *sender(const struct ovpn6_socket *socket,
 				 const struct ovpn6_packet *packet, u32 id)
 {
 	struct ovpn6_device *device = socket->device;
+	bool has_id = id != OVPN6_LARGEST_PEER_ID;
 	struct ovpn6_peer *peer;
 
 	if (device->mode == OVPN6_MODE_P2P) {
 		peer = rcu_dereference(device->only);
-		if (peer && !is_from(peer, packet, id))
+		if (peer && !(has_id ? id == peer->id : is_from(peer, packet)))
 			return NULL;
 	} else {
-		peer = ovpn6_peer_find(device, id);
+		peer = has_id ? ovpn6_peer_find(device, id) : ovpn6_peer_at(device, &packet->from);
 	}
 	return peer && peer->socket == socket ? peer : NULL;
 }

@@ -36,6 +36,8 @@ NAME = "ovpn6"
 """Of both the netlink family and the link kind."""
 LOOPBACK = IPv6Address("::1")
 CLIENT = PeerId(1)
+NO_ID = PeerId(0xFFFFFF)
+"""In packets of a peer that is known by where it is."""
 SERVER_INSIDE = ("fd00:1::1", "192.0.2.1")
 CLIENT_INSIDE = ("fd00:1::2", "192.0.2.2")
 ROUTE_PROTOCOL = 54

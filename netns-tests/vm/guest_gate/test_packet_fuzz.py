@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from vm.guest_gate import packets
-from vm.guest_gate.ends import SECONDS, SEED, close_quietly, device, turns, udp
+from vm.guest_gate.ends import NO_ID, SECONDS, SEED, close_quietly, device, turns, udp
 
 from ovpn6.datapath.kernel_open import Kernel
 from ovpn6.datapath.ovpn_netlink.records import PeerOrder
@@ -39,23 +39,27 @@ def address(peer: int, version: int) -> str:
 
 
 class Scene:
-    """A device with a peer for each cipher behind outer packets that are cut in pieces of 1280."""
+    """A device with a peer for each cipher behind outer packets that are cut in pieces of 1280.
+
+    The last of many says no id in its packets.
+    """
 
     def __init__(self, space: Namespace, *, many: bool) -> None:
         self.many = many
         space.set_up("lo", mtu=1280)
         self.outer = in_netns(space.full_name, lambda: udp(address="::"))
-        self.sender = in_netns(space.full_name, lambda: udp(address="::"))
         self.kernel: Kernel = device("gate-p", space, many=many)
         space.add_address("gate-p", f"{HERE[6]}/64")
         space.add_address("gate-p", f"{HERE[4]}/24")
         self.seals: list[Callable[[bytes], bytes]] = []
+        self.senders: list[socket.socket] = []
         for number, cipher in enumerate(CIPHERS if many else CIPHERS[:1]):
+            self.senders.append(in_netns(space.full_name, lambda: udp(address="::")))
             self._add(number, cipher)
         self.raw = in_netns(space.full_name, _packet_socket)
 
     def _add(self, number: int, cipher: str) -> None:
-        remote = Endpoint(IPv6Address("::1"), self.sender.getsockname()[1])
+        remote = Endpoint(IPv6Address("::1"), self.senders[number].getsockname()[1])
         inner: dict[str, object] = {}
         if self.many:
             inner["vpn_ipv6"] = IPv6Address(address(number, 6))
@@ -63,20 +67,21 @@ class Scene:
         order = PeerOrder(PeerId(number), remote, **inner)  # type: ignore[arg-type]
         self.kernel.peers.new_peer(order, self.outer.fileno())
         self.kernel.peers.new_key(PeerId(number), KeySlot.PRIMARY, key_pair(0, 0, cipher))
-        self.seals.append(SendKey(key_pair(1, 0, cipher), number).seal)
+        says = NO_ID if self.many and cipher == CIPHERS[-1] else number
+        self.seals.append(SendKey(key_pair(1, 0, cipher), says).seal)
 
-    def send(self, datagram: bytes, version: int = 6) -> None:
-        """From the network; IPv4 now and then, which makes the peer move."""
+    def send(self, number: int, datagram: bytes, version: int = 6) -> None:
+        """From a peer's place; IPv4 now and then, which makes it move."""
         port = self.outer.getsockname()[1]
         there = "::1" if version == 6 else "::ffff:127.0.0.1"
         with contextlib.suppress(OSError):
-            self.sender.sendto(datagram, (there, port))
+            self.senders[number].sendto(datagram, (there, port))
 
     def answers(self, number: int) -> bool:
         """Whether a lawful packet of a peer still comes out."""
         before = self._opened(number)
         for _ in turns(60):
-            self.send(self.seals[number](packets.lawful(address(number, 6), HERE[6])))
+            self.send(number, self.seals[number](packets.lawful(address(number, 6), HERE[6])))
             if self._opened(number) > before:
                 return True
         return False
@@ -88,7 +93,7 @@ class Scene:
 
     def close(self) -> None:
         close_quietly(self.kernel)
-        for opened in (self.outer, self.sender, self.raw):
+        for opened in (self.outer, *self.senders, self.raw):
             opened.close()
 
 
@@ -129,13 +134,13 @@ def from_the_network(scene: Scene, dice: random.Random) -> str:
         octets = dice.randbytes(dice.choice((0, 1, 2, 5, 24, 25, 100, 1400)))
         # Most with an opcode that is the module's.
         first = bytes((dice.choice((0x48, 0x49, 0x4F, 0x30, 0x38, dice.randrange(256))),))
-        scene.send(first + octets, version)
+        scene.send(number, first + octets, version)
         return kind
     family = dice.choice((6, 4))
     claimed = dice.choice((number, number, number, 77))
     inner = packets.inner(dice, address(claimed, family), HERE[family])
     sealed = scene.seals[number](inner[:65000])
-    scene.send(packets.spoilt(dice, sealed) if kind == "spoilt" else sealed, version)
+    scene.send(number, packets.spoilt(dice, sealed) if kind == "spoilt" else sealed, version)
     return kind
 
 

@@ -17,6 +17,7 @@ from vm.guest_gate.ends import (
     CLIENT_INSIDE,
     LOOPBACK,
     NAME,
+    NO_ID,
     SERVER_INSIDE,
     Flood,
     Pair,
@@ -43,6 +44,8 @@ from tests.datapath.packets import ip_packet, key_pair
 pytestmark = pytest.mark.root
 
 THOUSAND = 1000
+STRANGER = 9
+"""A port."""
 INNER = int(IPv6Address("fd00:1::1000"))
 CIPHERS = ("AES-256-GCM", "CHACHA20-POLY1305")
 SLOTS = (KeySlot.PRIMARY, KeySlot.SECONDARY)
@@ -65,10 +68,10 @@ def inside(number: int) -> IPv6Address:
 
 
 def order(number: int, keepalive: Keepalive | None = None) -> PeerOrder:
-    """One of the thousand: nobody is where it is said to be."""
+    """One of the thousand: all are said to be where nobody but a stranger is."""
     return PeerOrder(
         PeerId(THOUSAND + number),
-        Endpoint(LOOPBACK, 9),
+        Endpoint(LOOPBACK, STRANGER),
         vpn_ipv6=inside(number),
         keepalive=keepalive,
     )
@@ -83,8 +86,11 @@ def test_a_thousand_peers_come_and_go_under_traffic(pair: Pair) -> None:
     def to_any(other: random.Random) -> str:
         return str(inside(other.randrange(THOUSAND)))
 
-    with flooded(pair, to_any):
+    nameless = SendKey(key_pair(1, 0, pair.cipher), NO_ID).seal
+    with flooded(pair, to_any), udp(STRANGER) as stranger:
         for _ in turns():
+            with contextlib.suppress(OSError):
+                stranger.sendto(nameless(bytes(40)), pair.server_outer.getsockname()[:2])
             growing = not there or (growing and len(there) < THOUSAND)
             if growing:
                 number = next(n for n in range(THOUSAND) if n not in there)
@@ -162,7 +168,8 @@ def test_sockets_close_while_peers_are_made_on_them(pair: Pair) -> None:
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 def test_a_peer_moves_with_every_packet(cipher: str) -> None:
-    """Authentic packets from many ports while packets go to wherever it is."""
+    """Authentic packets from many ports while packets go to wherever it is. After each one
+    another that says no id."""
     with Lab() as lab, contextlib.ExitStack() as stack:
         space = lab.namespace("s")
         outer = stack.enter_context(udp())
@@ -173,15 +180,18 @@ def test_a_peer_moves_with_every_packet(cipher: str) -> None:
         peer = PeerOrder(CLIENT, endpoint_of(sources[0]), vpn_ipv6=IPv6Address("fd00:1::2"))
         kernel.peers.new_peer(peer, outer.fileno())
         kernel.peers.new_key(CLIENT, KeySlot.PRIMARY, key_pair(0, 0, cipher))
+        kernel.peers.new_key(CLIENT, KeySlot.SECONDARY, key_pair(0, 1, cipher))
         seal = SendKey(key_pair(1, 0, cipher), CLIENT).seal
+        nameless = SendKey(key_pair(1, 1, cipher), NO_ID).seal
         payload = ip_packet("fd00:1::2", "fd00:1::1", bytes(200))
         flood = Flood(space, lambda dice: "fd00:1::2")
         stack.callback(flood.end)
         for turn in turns():
-            with contextlib.suppress(OSError):
-                sources[turn % len(sources)].sendto(seal(payload), outer.getsockname()[:2])
+            for sealed in (seal(payload), nameless(payload)):
+                with contextlib.suppress(OSError):
+                    sources[turn % len(sources)].sendto(sealed, outer.getsockname()[:2])
         (state,) = kernel.peers.peers()
-        print(f"{turn + 1} packets sent, {state.counters.packets_in} opened")
+        print(f"{turn + 1} pairs of packets sent, {state.counters.packets_in} opened")
         assert state.counters.packets_in
         assert state.remote is not None
         assert state.remote.port in {source.getsockname()[1] for source in sources}

@@ -13,6 +13,7 @@ from vm.guest_kmod.oracle.scene import (
     BOTH,
     ETH_P_ALL,
     HERE,
+    LOOPBACK,
     PACKET_OUTGOING,
     THERE,
     Scene,
@@ -21,8 +22,9 @@ from vm.guest_kmod.oracle.scene import (
     wait,
 )
 
+from ovpn6.datapath.ovpn_netlink.records import PeerOrder
 from ovpn6.model.addresses import Endpoint
-from ovpn6.model.names import KeySlot
+from ovpn6.model.names import KeySlot, PeerId
 from ovpn6.model.specs import Keepalive
 from tests.datapath.packets import ip_packet, key_pair
 
@@ -31,6 +33,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(360)]
 CIPHERS = ("AES-128-GCM", "AES-192-GCM", "AES-256-GCM", "CHACHA20-POLY1305")
 _PAYLOADS = (0, 1, 2, 15, 16, 17, 31, 100, 511, 1240, 1376)
 _TX_ID = 0x123456
+_NO_ID = 0xFFFFFF
 _SHORTEST = 25
 """A data packet with one octet inside. Both drop what is shorter; mainline counts it before."""
 _PING = bytes.fromhex("2a187bf3641eb4cb07ed2d0a981fc748")
@@ -166,20 +169,54 @@ def test_what_comes_in_is_taken_alike(cipher: str) -> None:
     assert len(theirs[0]) > len(packets())
 
 
-def test_packets_without_a_peer_id_are_known_by_where_they_are_from() -> None:
-    """On a device for one. On one for many mainline looks for the address; ours does not yet."""
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_packets_without_a_peer_id_are_known_by_where_they_are_from(many: bool) -> None:
     inside = [ip_packet("fd00::2", "fd00::1", b"%d" % number) for number in range(3)]
 
     def work(world: Scene) -> list[bytes]:
-        world.key(world.peer(), key_pair(0))
+        world.key(world.peer(vpn=IPv6Address("fd00::2") if many else None), key_pair(0))
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as elsewhere:
-            elsewhere.sendto(seal("AES-256-GCM", 0xFFFFFF, 1, inside[0]), ("::1", HERE))
-        world.far.sendto(seal("AES-256-GCM", 0xFFFFFF, 2, inside[1]), ("::1", HERE))
+            elsewhere.sendto(seal("AES-256-GCM", _NO_ID, 1, inside[0]), ("::1", HERE))
+        world.far.sendto(seal("AES-256-GCM", _NO_ID, 2, inside[1]), ("::1", HERE))
         world.far.sendto(seal("AES-256-GCM", 1, 3, inside[2]), ("::1", HERE))
         return world.came_out(2)
 
-    theirs, ours = both(work)
+    theirs, ours = both(work, many=many)
     assert theirs == ours == inside[1:]
+
+
+def test_a_peer_without_an_id_is_where_it_was_last_seen_or_told_to_be() -> None:
+    """On a device for many, with another peer that is somewhere else."""
+    inside = [ip_packet("fd00::2", "fd00::1", b"%d" % number) for number in range(9)]
+
+    def work(world: Scene) -> list[bytes]:
+        peer = world.peer(vpn=IPv6Address("fd00::2"))
+        world.key(peer, key_pair(0))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as elsewhere:
+            elsewhere.bind(("::1", 0))
+            there = Endpoint(LOOPBACK, elsewhere.getsockname()[1])
+            numbers = iter(range(len(inside)))
+
+            def say(by: socket.socket, as_peer: int) -> None:
+                number = next(numbers)
+                by.sendto(seal("AES-256-GCM", as_peer, number + 1, inside[number]), ("::1", HERE))
+
+            say(elsewhere, 1)
+            say(elsewhere, _NO_ID)
+            say(world.far, _NO_ID)
+            world.kernel.peers.set_peer(PeerOrder(peer, remote=Endpoint(LOOPBACK, THERE)))
+            say(world.far, _NO_ID)
+            say(elsewhere, _NO_ID)
+            world.peer(2, vpn=IPv6Address("fd00::3"), remote=there)
+            say(elsewhere, _NO_ID)
+            say(world.far, _NO_ID)
+            world.kernel.peers.delete_peer(PeerId(2))
+            say(elsewhere, _NO_ID)
+            say(world.far, _NO_ID)
+        return world.came_out(5)
+
+    theirs, ours = both(work, many=True)
+    assert theirs == ours == [inside[number] for number in (0, 1, 3, 6, 8)]
 
 
 def test_what_is_too_short_is_dropped() -> None:
