@@ -54,7 +54,7 @@ LINK_ATTRIBUTES = {"MODE": 1}
 
 
 class Kind(Enum):
-    """What an attribute holds."""
+    """What an attribute holds. A counter is only ever sent by us: four or eight bytes."""
 
     U8 = "NLA_U8"
     U32 = "NLA_U32"

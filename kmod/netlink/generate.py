@@ -97,7 +97,7 @@ def _declarations() -> Iterator[str]:
 
 def _policies() -> Iterator[str]:
     yield HEADER.replace("/* SPDX", "// SPDX", 1).replace(" */", "", 1)
-    yield '#include "policies.h"\n\n#include "compat.h"\n'
+    yield '#include "policies.h"\n'
     bounds = {a.high for attributes in SETS.values() for a in attributes if _needs_range(a)}
     # Not constant: kernels before 6.2 want it so.
     for high in sorted(bound for bound in bounds if bound is not None):
@@ -158,11 +158,11 @@ def _entry(attribute: Attribute, nest: str) -> str:
         case Kind.IPV6:
             return "NLA_POLICY_EXACT_LEN(16)"
         case Kind.COUNTER:
-            return "OVPN6_POLICY_COUNTER"
+            return "NLA_POLICY_RANGE(NLA_BINARY, 4, 8)"
         case Kind.BYTES if low == high:
             return f"NLA_POLICY_EXACT_LEN({high})"
         case Kind.BYTES:
-            return f"OVPN6_POLICY_MAX_LEN({high})"
+            return f"NLA_POLICY_MAX(NLA_BINARY, {high})"
         case kind if high is not None:
             return f"NLA_POLICY_MAX({kind.value}, {high})"
         case kind if low:

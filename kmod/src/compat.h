@@ -21,10 +21,6 @@
 #define OVPN6_SAY(extack, plain, format, ...) NL_SET_ERR_MSG(extack, plain)
 #endif
 
-#define OVPN6_POLICY_MAX_LEN(length) NLA_POLICY_MAX(NLA_BINARY, length)
-/* Only ever sent by us: four or eight bytes. */
-#define OVPN6_POLICY_COUNTER NLA_POLICY_RANGE(NLA_BINARY, 4, 8)
-
 static inline void ovpn6_set_lltx(struct net_device *dev)
 {
 #ifdef OVPN6_HAVE_lltx_bit

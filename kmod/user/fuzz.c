@@ -9,6 +9,8 @@
 #include "../src/packet.h"
 #include "../src/prefix.h"
 #include "../src/replay.h"
+#include "ovpn6_netlink.h"
+#include "requests.h"
 
 #define MOST_PREFIXES 64
 #define MOST_IDS 256
@@ -108,6 +110,51 @@ static void header(const u8 *data, size_t size)
 	check(!memcmp(again, data, sizeof(again)));
 }
 
+/* Headers of attributes, and of nests in nests, out of any bytes. */
+static void shape(u8 *data, size_t size, int depth)
+{
+	while (size >= 4) {
+		bool is_nest = data[1] & 0x80;
+		u16 type = (u16)(data[2] % 36 | (is_nest ? 0x8000 : 0));
+		u16 length = (u16)(4 + (is_nest ? 4 * data[0] : data[0] % 20));
+		size_t step;
+
+		length = (u16)min(length, size);
+		memcpy(data, &length, sizeof(length));
+		memcpy(data + 2, &type, sizeof(type));
+		if (is_nest && depth < 3)
+			shape(data + 4, length - 4u, depth + 1);
+		step = (length + 3u) & ~(size_t)3;
+		step = min(step, size);
+		data += step;
+		size -= step;
+	}
+}
+
+/* What every policy has in common. */
+static void found(int depth, int number, const u8 *data, size_t size)
+{
+	u32 value = 0;
+
+	if (depth == 1 && number == 1) {
+		check(size == sizeof(value));
+		memcpy(&value, data, sizeof(value));
+		check(value <= OVPN6_LARGEST_PEER_ID);
+	}
+	if (depth == 2)
+		check(number == 1 ? size <= OVPN6_LARGEST_KEY : size == OVPN6_NONCE_TAIL);
+	check(depth <= 2);
+}
+
+static void request(u8 *data, size_t size)
+{
+	unsigned int which = size ? data[0] % requests_count() : 0;
+
+	request_is_lawful(which, data, size, found);
+	shape(data, size, 0);
+	request_is_lawful(which, data, size, found);
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	u8 *copy;
@@ -121,6 +168,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	header(copy, size);
 	replay(copy + 1, size - 1);
 	trie(copy + 1, size - 1, copy[0] & 1 ? 128 : 32);
+	request(copy, size);
 	free(copy);
 	return 0;
 }

@@ -17,7 +17,11 @@ import pytest
 from ovpn6.model.addresses import IPAddress
 
 KMOD = Path(__file__).parents[2] / "kmod"
-SOURCES = tuple(KMOD / "src" / f"{name}.c" for name in ("packet", "replay", "prefix"))
+SOURCES = (
+    *(KMOD / "src" / f"{name}.c" for name in ("packet", "replay", "prefix", "policies")),
+    KMOD / "user/requests.c",
+)
+INCLUDES = tuple(f"-I{KMOD / directory}" for directory in ("uapi", "user/include"))
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -29,7 +33,7 @@ def compile_c(target: Path, *words: str | Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler: the module's pure files were not run")
-    command = [compiler, "-std=c11", *WARNINGS, *words, *SOURCES, "-o", target]
+    command = [compiler, "-std=c11", *WARNINGS, *INCLUDES, *words, *SOURCES, "-o", target]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -47,6 +51,8 @@ def library() -> ctypes.CDLL:
     for name in ("ovpn6_prefix_exact", "ovpn6_prefix_move", "ovpn6_prefix_remove"):
         getattr(loaded, name).restype = ctypes.c_void_p
     loaded.harness_ping.restype = ctypes.c_void_p
+    loaded.request_name.restype = ctypes.c_char_p
+    loaded.request_is_lawful.restype = ctypes.c_bool
     return loaded
 
 
@@ -129,6 +135,19 @@ def ip_version(data: bytes) -> int:
 def ping() -> bytes:
     """The payload that only says "I am here"."""
     return ctypes.string_at(library().harness_ping(), 16)
+
+
+@cache
+def request_names() -> tuple[str, ...]:
+    """The requests whose policies were compiled."""
+    count = library().requests_count()
+    return tuple(library().request_name(number).decode() for number in range(count))
+
+
+def is_lawful(request: str, attributes: bytes) -> bool:
+    """Whether its policy lets a request with these attributes through."""
+    number, size = request_names().index(request), ctypes.c_size_t(len(attributes))
+    return bool(library().request_is_lawful(number, attributes, size, None))
 
 
 def address_of(number: int, bits: int) -> IPAddress:
