@@ -8,6 +8,7 @@
 #include "device.h"
 
 struct ovpn6_key;
+struct ovpn6_peer;
 
 /**
  * struct ovpn6_request - a request about one device
@@ -41,6 +42,7 @@ int ovpn6_handle_key_swap(struct ovpn6_request *request);
 int ovpn6_handle_key_del(struct ovpn6_request *request);
 int ovpn6_handle_prefix_new(struct ovpn6_request *request);
 int ovpn6_handle_prefix_del(struct ovpn6_request *request);
+int ovpn6_put_peer(struct sk_buff *message, const struct ovpn6_peer *peer, struct net *net);
 int ovpn6_peer_put_all(struct sk_buff *message, struct netlink_callback *cb,
 		       struct ovpn6_device *device);
 int ovpn6_prefix_put_all(struct sk_buff *message, struct netlink_callback *cb,

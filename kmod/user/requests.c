@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* As the kernel does it in nla_validate(), strictly. */
+/* As nla_validate() of the kernel does it when it is told to be strict. */
+
 #include "requests.h"
 
 #include "../src/policies.h"
