@@ -222,8 +222,8 @@ class DataConfig:
     disable_dco: bool = False
     workers: int | None = None
     """Of the native data path; None as suits the processors."""
-    kernel_module: str = "ovpn"
-    """Which of the kernel's modules is tried first: Linux' own, or ``ovpn6``, ours."""
+    kernel_module: str = "ovpn6"
+    """Which of the kernel's modules is tried first: ours, or ``ovpn``, Linux' own."""
 
 
 @dataclass(frozen=True, slots=True)

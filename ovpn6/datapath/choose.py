@@ -1,8 +1,8 @@
 """Which data path a daemon gets, and why. One line of it goes to the log.
 
 The kernel first, then user space: tables say what only user space can do, and what one of the two
-kernel modules lacks. Ours, ``ovpn6`` (``kmod/``), is asked for only when ``kernel-module`` says so,
-and then before Linux' own, ``ovpn``. In user space the native worker comes first, then Python.
+kernel modules lacks. Ours, ``ovpn6`` (``kmod/``), comes before Linux' own, ``ovpn``, which alone is
+asked for where ``kernel-module`` says so. In user space the native worker comes first, then Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from ovpn6.model.records import dataclass
 from ovpn6.netlink.conversation import GENERIC, Conversation
 
 NET_DEVICES = Path("/sys/class/net")
-INSTALL = "ours: make -C kmod deb, for DKMS, then kernel-module ovpn6"
+MODULES = (OWN_FAMILY, FAMILY)
+"""In the order in which they are tried."""
+INSTALL = "ours: make -C kmod deb, for DKMS"
 DEFAULT_REPLAY = (64, 15)
 
 
@@ -39,8 +41,8 @@ class Demands:
     """What of a configuration bears on the choice; names are those of the directives."""
 
     disable_dco: bool = False
-    kernel_module: str = FAMILY
-    """Tried first; the other one after ``ovpn6`` only."""
+    kernel_module: str = OWN_FAMILY
+    """Tried first, then those behind it in ``MODULES``."""
     over_tcp: bool = False
     """A peer may come by TCP."""
     compression_stub: bool = False
@@ -81,7 +83,7 @@ class KernelOptions:
     route_protocol: int
 
 
-def probe_kernel(name: str = FAMILY) -> str:
+def probe_kernel(name: str) -> str:
     """Why a kernel module cannot be used, "" when it can. Asking makes the kernel load it.
 
     ``name``: of its netlink family.
@@ -117,7 +119,7 @@ def choose(
     """
     reason = _no_kernel(demands, devices)
     if not reason:
-        names = (OWN_FAMILY, FAMILY) if demands.kernel_module == OWN_FAMILY else (FAMILY,)
+        names = MODULES[MODULES.index(demands.kernel_module) :]
         reasons: list[str] = []
         for name in names:
             lacking = _lacks(demands, name) or probe(name)
@@ -125,7 +127,7 @@ def choose(
                 reasons.append(f"the {name} module carries data packets")
                 return Choice(KERNELS[name], "; ".join(reasons), _notices(demands))
             reasons.append(lacking)
-        if reasons == [no_module(name) for name in names]:
+        if reasons == [no_module(name) for name in MODULES]:
             reasons[-1] += f" ({INSTALL})"
         reason = "; ".join(reasons)
     without = refused(environment)

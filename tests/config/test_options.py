@@ -141,7 +141,7 @@ SAMPLES: dict[str, str] = {
     "compress": "migrate",
     "disable-dco": "",
     "workers": "4",
-    "kernel-module": "ovpn6",
+    "kernel-module": "ovpn",
     # process
     "cd": ".",
     "user": "nobody",

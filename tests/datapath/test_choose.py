@@ -13,9 +13,9 @@ from ovpn6.datapath.offload.switch import VARIABLE
 from ovpn6.model.errors import HostError
 
 IN_PYTHON = {VARIABLE: "native"}
-MISSING = "kernel has no ovpn module"
-INSTALL = "ours: make -C kmod deb, for DKMS, then kernel-module ovpn6"
-OURS = Demands(kernel_module="ovpn6")
+MISSING = "kernel has no ovpn6 module; kernel has no ovpn module"
+INSTALL = "ours: make -C kmod deb, for DKMS"
+LINUX_OWN = Demands(kernel_module="ovpn")
 
 
 def usable(name: str) -> str:
@@ -39,7 +39,7 @@ def only(present: str) -> Callable[[str], str]:
 def test_the_kernel_comes_first(tmp_path: Path) -> None:
     choice = choose(Demands(), usable, tmp_path)
     assert choice.is_kernel
-    assert str(choice) == "data path: kernel (ovpn): the ovpn module carries data packets"
+    assert str(choice) == "data path: kernel (ovpn6): the ovpn6 module carries data packets"
     assert choice.notices == ()
 
 
@@ -83,27 +83,21 @@ def test_what_only_user_space_can_do_is_named(tmp_path: Path, demands: Demands, 
     assert named in choice.reason
 
 
-def test_our_own_module_is_asked_for_only_when_told_to(tmp_path: Path) -> None:
-    choice = choose(Demands(), only("ovpn6"), tmp_path)
-    assert not choice.is_kernel
-    ours = choose(OURS, usable, tmp_path)
-    assert ours.is_kernel
-    assert str(ours) == "data path: kernel (ovpn6): the ovpn6 module carries data packets"
+def test_linux_own_module_is_the_only_one_when_it_is_told_to_be(tmp_path: Path) -> None:
+    choice = choose(LINUX_OWN, usable, tmp_path)
+    assert choice.is_kernel
+    assert str(choice) == "data path: kernel (ovpn): the ovpn module carries data packets"
+    without = choose(LINUX_OWN, only("ovpn6"), tmp_path)
+    assert not without.is_kernel
+    assert without.reason.startswith("kernel has no ovpn module")
+    assert INSTALL not in without.reason
 
 
 def test_linux_own_module_stands_in_for_ours(tmp_path: Path) -> None:
-    choice = choose(OURS, only("ovpn"), tmp_path)
+    choice = choose(Demands(), only("ovpn"), tmp_path)
     assert choice.is_kernel
     assert str(choice) == (
         "data path: kernel (ovpn): kernel has no ovpn6 module; the ovpn module carries data packets"
-    )
-
-
-def test_without_either_module_the_reason_says_how_to_install_ours(tmp_path: Path) -> None:
-    choice = choose(OURS, missing, tmp_path)
-    assert not choice.is_kernel
-    assert choice.reason.startswith(
-        f"kernel has no ovpn6 module; kernel has no ovpn module ({INSTALL})"
     )
 
 
@@ -115,15 +109,15 @@ def test_a_module_that_is_there_and_may_not_be_used_need_not_be_installed(tmp_pa
 
 def test_a_bound_socket_needs_our_module_or_user_space(tmp_path: Path) -> None:
     bound = Demands(bind_device="eth0")
-    choice = choose(bound, unasked, tmp_path)
+    assert choose(bound, only("ovpn6"), tmp_path).capabilities.name == "kernel (ovpn6)"
+    choice = choose(bound, only("ovpn"), tmp_path)
     assert not choice.is_kernel
     assert "bind-dev" in choice.reason
-    ours = choose(replace(bound, kernel_module="ovpn6"), only("ovpn6"), tmp_path)
-    assert ours.capabilities.name == "kernel (ovpn6)"
+    assert not choose(replace(bound, kernel_module="ovpn"), unasked, tmp_path).is_kernel
 
 
 def test_our_module_is_not_for_tcp(tmp_path: Path) -> None:
-    tcp = replace(OURS, over_tcp=True)
+    tcp = Demands(over_tcp=True)
     choice = choose(tcp, only("ovpn"), tmp_path)
     assert choice.capabilities.name == "kernel (ovpn)"
     assert "ovpn6 module carries no data over TCP" in choice.reason

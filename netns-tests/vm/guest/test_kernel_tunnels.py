@@ -25,7 +25,7 @@ from ovpn6.pki.profile import Wrap
 
 pytestmark = pytest.mark.root
 
-IN_KERNEL = r"data path: kernel \(ovpn\): the ovpn module carries data packets"
+IN_KERNEL = r"data path: kernel \(ovpn\): .*the ovpn module carries data packets"
 IN_USER_SPACE = r"data path: user space \([^)]+\): (.*)"
 UNDERLAYS = {
     "udp6": ("udp", Underlay.IPV6),

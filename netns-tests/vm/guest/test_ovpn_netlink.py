@@ -405,7 +405,7 @@ def test_a_notification_is_no_request(bench: Bench) -> None:
 
 
 def test_a_user_namespace_is_told_what_it_lacks() -> None:
-    program = "from ovpn6.datapath.choose import probe_kernel; print(probe_kernel())"
+    program = "from ovpn6.datapath.choose import probe_kernel; print(probe_kernel('ovpn'))"
     inside = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", program]
     assert "wants CAP_NET_ADMIN outside of any user namespace" in run(inside).stdout
 

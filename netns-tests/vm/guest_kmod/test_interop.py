@@ -57,7 +57,8 @@ class Program:
 
 
 OFFLOAD = Program("openvpn27", StockOpenVPN, "ovpn")
-OURS = Program("ovpn6", Ovpn6, "ovpn")
+OURS = Program("ovpn6", Ovpn6, "ovpn", ("kernel-module ovpn",))
+"""By the name that stock programs use; :mod:`.test_tunnels` has it by its own."""
 USER_SPACE = Program("openvpn27-in-user-space", StockOpenVPN, "tun", ("disable-dco",))
 OLDER = Program("openvpn26", StockOpenVPN26, "tun", missing=openvpn26.why_missing())
 CORE = Program(

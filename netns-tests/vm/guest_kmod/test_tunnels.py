@@ -1,5 +1,5 @@
 """Whole tunnels over our module: OpenVPN 2.7 as it is, for which it stands in for Linux' own, and
-ours by either name."""
+ours, which asks for it by its own name."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from ovpn6.pki.authority import Authority
 
 pytestmark = pytest.mark.root
 
-BY_OWN_NAME = "kernel-module ovpn6"
 CHOSEN = r"data path: kernel \(ovpn6\): the ovpn6 module carries data packets"
+KINDS = {Maker.OURS: "ovpn6", Maker.STOCK: "ovpn"}
+"""Of their devices."""
 SITE_6, SITE_4 = "2001:db8:a::/64", "192.168.77.0/24"
 SITE_HOST = ("2001:db8:a::2", "192.168.77.2")
 OCTETS = 200_000
@@ -55,8 +56,8 @@ def test_both_families_cross(
     net = line(lab, underlay)
     extra = (f"data-ciphers {cipher}",)
     ends = start(net, make_authority(tmp_path), pairing, server_extra=extra, client_extra=extra)
-    for end in (ends.server, ends.client):
-        assert end.device().kind == "ovpn"
+    for end, maker in ((ends.server, pairing.server), (ends.client, pairing.client)):
+        assert end.device().kind == KINDS[maker]
     for address in INNER:
         assert ping(net.client, address).complete, address
         assert transfer(net.client, net.server, address), address
@@ -64,7 +65,7 @@ def test_both_families_cross(
         assert ping(net.server, address).complete, address
 
 
-# --- by our own name, with a network behind the client ------------------------------------------
+# --- with a network behind the client -----------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +92,14 @@ def tunnel_to_site(
         authority,
         pairing,
         server_extra=(
-            BY_OWN_NAME,
             f"client-config-dir {clients}",
             f"route-ipv6 {SITE_6}",
             "route 192.168.77.0 255.255.255.0",
         ),
-        client_extra=(BY_OWN_NAME,) if pairing.client is Maker.OURS else (),
     )
     ends.server.process.wait_for_log(CHOSEN, 1)
     assert ends.server.device().kind == "ovpn6"
-    assert ends.client.device().kind == ("ovpn6" if pairing.client is Maker.OURS else "ovpn")
+    assert ends.client.device().kind == KINDS[pairing.client]
     return ends, host
 
 

@@ -218,7 +218,7 @@ def test_a_tunnel_over_a_vrf_is_the_kernels(lab: Lab, tmp_path: Path, bound: str
     server.wait_up()
     target = far_address(6, 1) if client_there else near_address(6, 1)
     remote = RemoteLine(target, 1194, "udp6")
-    extra = ("kernel-module ovpn6", *(over if client_there else ()))
+    extra = over if client_there else ()
     client = Ovpn6(client_place, client_text(authority, remote, *extra), name="client")
     client.wait_up()
     assert (server.device().kind, client.device().kind) == ("ovpn", "ovpn6")

@@ -315,8 +315,8 @@ ROWS: tuple[Option, ...] = (
     _row(
         "kernel-module",
         "NAME",
-        "Which kernel module is tried: ovpn, Linux' own (default); or ovpn6, ours, and ovpn after "
-        "it. A directive of ovpn6 alone.",
+        "Which kernel module is tried: ovpn6, ours, and ovpn after it (default); or ovpn, Linux' "
+        "own, alone. A directive of ovpn6 alone.",
         sets("data.kernel_module", one_of("ovpn", "ovpn6")),
     ),
     Option(
