@@ -14,7 +14,7 @@ Source: OpenVPN ``ssl.c`` (tls_pre_decrypt, tls_multi_process), ``init.c`` (do_u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ovpn6.config.schema import Remote
 from ovpn6.model import flow
@@ -251,12 +251,8 @@ class PointToPointRole(OnePeerRole):
 
         if not self._context.config.scripts.up_delay:
             return way + announce(now)
-        return way + self._host.bring_up(
-            tunnel,
-            peer_environment(session.path.remote, session.identity),
-            Milestones(_nothing, announce, self._up_failed),
-            now,
-        )
+        environment = peer_environment(session.path.remote, session.identity)
+        return way + self._bring_up(tunnel, environment, announce, now)
 
     def _ended(self, session: PeerSession, ending: Ending, now: Instant) -> list[Action]:
         """A session's end. A handshake that came to nothing leaves the tunnel as it is, and so it
@@ -282,10 +278,18 @@ class PointToPointRole(OnePeerRole):
         """The host's side, which waits for nobody unless ``up-delay`` asks for that."""
         if self._context.config.scripts.up_delay:
             return then(now)
-        tunnel = plan_tunnel(self._context.config, self._entry, None)
+        return self._bring_up(plan_tunnel(self._context.config, self._entry, None), {}, then, now)
+
+    def _bring_up(
+        self,
+        tunnel: Tunnel,
+        environment: Mapping[str, str],
+        then: Callable[[Instant], list[Action]],
+        now: Instant,
+    ) -> list[Action]:
         notices = [log(Level.WARNING, notice) for notice in tunnel.notices]
         milestones = Milestones(_nothing, then, self._up_failed)
-        return [*notices, *self._host.bring_up(tunnel, {}, milestones, now)]
+        return [*notices, *self._host.bring_up(tunnel, environment, milestones, now)]
 
     def _listen(self, now: Instant) -> list[Action]:
         return self._open(self._entry, None)

@@ -19,6 +19,7 @@ from ovpn6.config.schema import (
     Mode,
     PointToPointConfig,
     Remote,
+    RouteOrder,
     ScriptsConfig,
     TunnelConfig,
 )
@@ -54,6 +55,7 @@ class Wish:
     data: DataConfig = field(default_factory=DataConfig)
     scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
     persist_tun: bool = False
+    routes: Sequence[RouteOrder] = ()
     ecn: bool = False
 
 
@@ -80,6 +82,7 @@ def config(wish: Wish, *, is_server: bool) -> TunnelConfig:
         host=HostConfig(
             ifconfig=(ip_interface(f"fd00::{own}/64"), ip_interface(f"10.0.0.{own}/32")),
             persist_tun=wish.persist_tun,
+            routes=tuple(wish.routes),
         ),
         control=wish.control,
         data=replace(wish.data, ciphers=tuple(wish.ciphers), float=wish.float),

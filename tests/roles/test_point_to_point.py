@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from ovpn6.config.schema import ControlConfig, DataConfig, ScriptsConfig, WrapMode
+from ovpn6.config.schema import ControlConfig, DataConfig, RouteOrder, ScriptsConfig, WrapMode
 from ovpn6.model import flow
 from ovpn6.model.addresses import Endpoint, Path
 from ovpn6.model.errors import HostError, UsageError
@@ -142,6 +142,15 @@ def test_with_up_delay_the_host_waits_for_the_peer() -> None:
     assert pair.server.of(ApplyHost) == []
     pair.run(lambda: is_up(pair))
     assert pair.server.kinds(AddPeer, ApplyHost, Announce) == ["AddPeer", "ApplyHost", "Announce"]
+
+
+@pytest.mark.parametrize("up_delay", [False, True])
+def test_a_route_that_cannot_be_is_told_once(up_delay: bool) -> None:
+    unknown = RouteOrder(None, host="nowhere.example")
+    wish = Wish(scripts=ScriptsConfig(up=("up",), up_delay=up_delay), routes=(unknown,))
+    pair = Pair(wish, TO_SERVER).connect()
+    told = [line.text for line in pair.server.of(flow.Log) if "nowhere" in line.text]
+    assert told == ["route to nowhere.example left out: it is not known here"]
 
 
 def test_host_state_that_is_refused_is_fatal() -> None:
