@@ -24,9 +24,14 @@ static void succeed(struct ovpn6_binding *former, struct ovpn6_binding *binding)
 
 	spin_lock(&device->places_lock);
 	if (hash_hashed(&former->place)) {
-		/* Whoever looks meanwhile finds the one or the other. */
-		hash_add_rcu(device->places, &binding->place, place_of(device, &binding->remote));
-		hash_del_rcu(&former->place);
+		if (ovpn6_same_endpoint(&former->remote, &binding->remote)) {
+			/* Who looks finds the one or the other, and peers at one place keep their order. */
+			hlist_replace_rcu(&former->place, &binding->place);
+		} else {
+			hash_del_rcu(&former->place);
+			hash_add_rcu(device->places, &binding->place,
+				     place_of(device, &binding->remote));
+		}
 	}
 	spin_unlock(&device->places_lock);
 }
@@ -171,17 +176,19 @@ void ovpn6_binding_hide(struct ovpn6_peer *peer)
 
 /**
  * ovpn6_peer_at - who is there? The one that came last, where there are several
- * @device: for many
+ * @socket: of a device for many
  * @remote: the outer address
  *
- * Under RCU. Return: the peer, NULL for nobody.
+ * Under RCU. Return: the peer, NULL for nobody of this socket.
  */
-struct ovpn6_peer *ovpn6_peer_at(struct ovpn6_device *device, const struct ovpn6_endpoint *remote)
+struct ovpn6_peer *ovpn6_peer_at(const struct ovpn6_socket *socket,
+				 const struct ovpn6_endpoint *remote)
 {
+	struct ovpn6_device *device = socket->device;
 	struct ovpn6_binding *binding;
 
 	hash_for_each_possible_rcu(device->places, binding, place, place_of(device, remote))
-		if (ovpn6_same_endpoint(&binding->remote, remote))
+		if (binding->peer->socket == socket && ovpn6_same_endpoint(&binding->remote, remote))
 			return binding->peer;
 	return NULL;
 }

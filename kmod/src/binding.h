@@ -7,8 +7,8 @@
 
 #include "endpoint.h"
 
-struct ovpn6_device;
 struct ovpn6_peer;
+struct ovpn6_socket;
 
 /**
  * struct ovpn6_binding - where a peer is, and the way there; replaced, never changed
@@ -43,6 +43,7 @@ void ovpn6_peer_rebind(struct ovpn6_peer *peer, struct ovpn6_binding *former,
 		       struct ovpn6_binding *binding);
 int ovpn6_peer_set_binding(struct ovpn6_peer *peer, const struct ovpn6_endpoint *remote,
 			   const struct in6_addr *local, gfp_t flags);
-struct ovpn6_peer *ovpn6_peer_at(struct ovpn6_device *device, const struct ovpn6_endpoint *remote);
+struct ovpn6_peer *ovpn6_peer_at(const struct ovpn6_socket *socket,
+				 const struct ovpn6_endpoint *remote);
 
 #endif

@@ -224,7 +224,7 @@ static struct ovpn6_peer *sender(const struct ovpn6_socket *socket,
 		if (peer && !(has_id ? id == peer->id : is_from(peer, packet)))
 			return NULL;
 	} else {
-		peer = has_id ? ovpn6_peer_find(device, id) : ovpn6_peer_at(device, &packet->from);
+		peer = has_id ? ovpn6_peer_find(device, id) : ovpn6_peer_at(socket, &packet->from);
 	}
 	return peer && peer->socket == socket ? peer : NULL;
 }
