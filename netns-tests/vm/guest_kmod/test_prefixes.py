@@ -120,8 +120,8 @@ REFUSED = {
         errno.EINVAL,
         "not of both",
     ),
-    "neither": ({"LENGTH": 0}, errno.EINVAL, "Invalid argument"),
-    "no length": ({"IPV6": IPv6Address("2001:db8::")}, errno.EINVAL, "Invalid argument"),
+    "neither": ({"LENGTH": 0}, errno.EINVAL, "attribute 2 is missing"),
+    "no length": ({"IPV6": IPv6Address("2001:db8::")}, errno.EINVAL, "attribute 4 is missing"),
     "multicast": ({"IPV6": IPv6Address("ff00::"), "LENGTH": 8}, errno.EADDRNOTAVAIL, "unicast"),
     "multicast4": ({"IPV4": IPv4Address("224.0.0.0"), "LENGTH": 4}, errno.EADDRNOTAVAIL, "unicast"),
     "mapped": (
