@@ -21,7 +21,7 @@ from interop.ends import (
 )
 from vm.guest.test_kernel_tunnels import IN_KERNEL
 
-from ovpn6.lab import Lab, Line, Namespace, Ovpn6, Tunnel, line, wait_reachable
+from ovpn6.lab import Lab, Line, Namespace, Ovpn6, Tunnel, line, wait_for, wait_reachable
 from ovpn6.lab.process import run
 from ovpn6.pki.authority import Authority
 
@@ -59,7 +59,12 @@ def moved(victim: Tunnel) -> None:
 
 
 def module_removed(victim: Tunnel) -> None:
-    run(["rmmod", "ovpn"])
+    """Its devices do not hold it; for a moment, a dump that a daemon asked for does."""
+
+    def gone() -> bool:
+        return run(["rmmod", "ovpn"], check=False).returncode == 0
+
+    wait_for(gone, 10, "the module goes", [victim.process])
 
 
 TAKEN_AWAY: dict[Callable[[Tunnel], None], str] = {
