@@ -36,7 +36,7 @@ def data_path(
     in_kernel = any(not probe_kernel(name) for name in MODULES)
     in_python = request.param == "python"
     if in_python and in_kernel:
-        pytest.skip("the kernel's own module carries data on this host")
+        pytest.skip("a kernel module carries data on this host")
     if not in_python and not in_kernel and unavailable(()):
         pytest.skip(unavailable(()))
     monkeypatch.setenv(VARIABLE, "native" if in_python else "")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
-
-import pytest
 
 from ovpn6.datapath.ovpn_netlink import link_kind, messages
 from ovpn6.model.ciphers import CIPHERS
@@ -24,16 +19,6 @@ KINDS = {
     "BYTES": "cdata",
 }
 """pyroute2's names of the kinds."""
-
-
-@pytest.fixture
-def netlink(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
-    """The modules of ``kmod/netlink``."""
-    monkeypatch.syspath_prepend(KMOD / "netlink")
-    names = ("contract", "generate")
-    yield {name: importlib.import_module(name) for name in names}
-    for name in names:
-        sys.modules.pop(name)
 
 
 def test_the_c_headers_are_those_of_the_contract(netlink: dict[str, ModuleType]) -> None:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.kmod.pure_files import KMOD, is_lawful, request_names
+from tests.kmod.pure_files import is_lawful, request_names
 
 NESTED = 0x8000
 LARGEST = 0xFFFFFFFF
 
 
-@pytest.fixture(scope="module")
-def contract() -> Iterator[ModuleType]:
+@pytest.fixture
+def contract(netlink: dict[str, ModuleType]) -> ModuleType:
     """``kmod/netlink/contract.py``."""
-    sys.path.insert(0, str(KMOD / "netlink"))
-    try:
-        yield importlib.import_module("contract")
-    finally:
-        sys.path.remove(str(KMOD / "netlink"))
-        sys.modules.pop("contract")
+    return netlink["contract"]
 
 
 def attribute(number: int, payload: bytes, *, nested: bool = False) -> bytes:
